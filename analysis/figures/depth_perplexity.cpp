@@ -1,0 +1,279 @@
+// How well does the model predict after so much depth? One curve a setting, the depth on a log2
+// axis, the loss as perplexity (log), nats per token or bits per byte, with confidence bands.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "analysis/figures/all_figures.h"
+
+namespace plumb {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// One quantity to draw, taken from a finished point.
+struct Quantity {
+  const char* name;   // of --y, and of the column
+  const char* title;
+  const char* axis;
+  bool is_log;
+  double (*value)(const DepthPerplexityRow& row);
+  // The same for an end of the perplexity's interval.
+  double (*bound)(const DepthPerplexityRow& row, double perplexity);
+};
+
+double bits_per_byte(const DepthPerplexityRow& row) { return row.bits_per_byte.value_or(kNaN); }
+
+const Quantity kQuantities[] = {
+    {"perplexity", "Perplexity by depth", "perplexity (log scale)", true,
+     [](const DepthPerplexityRow& row) { return row.perplexity; },
+     [](const DepthPerplexityRow&, double perplexity) { return perplexity; }},
+    {"nats", "Loss by depth", "nats per token", false,
+     [](const DepthPerplexityRow& row) { return row.nats_per_token; },
+     [](const DepthPerplexityRow&, double perplexity) { return std::log(perplexity); }},
+    // Bytes per token are the text's, so the interval scales with the loss.
+    {"bpb", "Bits per byte by depth", "bits per byte", false, bits_per_byte,
+     [](const DepthPerplexityRow& row, double perplexity) {
+       return bits_per_byte(row) * std::log(perplexity) / row.nats_per_token;
+     }},
+};
+
+const Quantity& quantity_named(const std::string& name) {
+  for (const Quantity& quantity : kQuantities)
+    if (name == quantity.name) return quantity;
+  PLUMB_CHECK(name.empty());
+  return kQuantities[0];
+}
+
+// A point of a curve, ready to be drawn.
+struct Mark {
+  double depth = 0, value = 0, low = kNaN, high = kNaN;
+  int64_t tokens = 0, point = 0;
+};
+
+struct Curve {
+  std::string label;
+  std::vector<Mark> marks;  // ascending by depth
+  bool by_itself = false;   // a point stopped by itself: it stands at its mean steps
+};
+
+struct Chart {
+  std::vector<Curve> curves;
+  std::string varies, common, axis;  // axis: what the depth counts
+  size_t left_out = 0;               // points without a depth or a finite value
+
+  template <class Each>
+  void for_each(Each&& each) const {
+    for (const Curve& curve : curves)
+      for (const Mark& mark : curve.marks) each(mark);
+  }
+};
+
+Mark mark_of(const DepthPoint& point, const Quantity& quantity) {
+  const DepthPerplexityRow& row = point.result;
+  Mark mark;
+  mark.depth = row.num_steps ? static_cast<double>(*row.num_steps) : row.mean_steps.value_or(kNaN);
+  mark.value = quantity.value(row);
+  if (row.ci_low && row.ci_high) {
+    mark.low = quantity.bound(row, *row.ci_low);
+    mark.high = quantity.bound(row, *row.ci_high);
+    if (!std::isfinite(mark.low) || !std::isfinite(mark.high) || (quantity.is_log && mark.low <= 0))
+      mark.low = mark.high = kNaN;
+  }
+  mark.tokens = row.tokens, mark.point = row.point;
+  return mark;
+}
+
+bool can_be_drawn(const Mark& mark, const Quantity& quantity) {
+  return std::isfinite(mark.depth) && mark.depth >= 0 && std::isfinite(mark.value) &&
+         (!quantity.is_log || mark.value > 0);
+}
+
+// Ascending by depth. A depth measured twice (recorded in other detail, say) counts once, the
+// later point.
+void arrange(std::vector<Mark>& marks) {
+  std::sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) {
+    return std::pair(a.depth, -a.point) < std::pair(b.depth, -b.point);
+  });
+  const auto same = [](const Mark& a, const Mark& b) { return a.depth == b.depth; };
+  marks.erase(std::unique(marks.begin(), marks.end(), same), marks.end());
+}
+
+std::string axes_of(const std::vector<DepthPoint>& points) {
+  std::set<std::string> axes;
+  for (const DepthPoint& point : points)
+    if (!point.setting.axis.empty()) axes.insert(point.setting.axis);
+  std::string text;
+  for (const std::string& axis : axes) text += (text.empty() ? "" : " or ") + axis;
+  return text.empty() ? "steps" : text;
+}
+
+Chart chart_of(const std::vector<DepthPoint>& points, const Quantity& quantity) {
+  std::vector<Setting> settings;
+  for (const DepthPoint& point : points) settings.push_back(point.setting);
+  const SeriesSplit split = split_by_setting(settings);
+  Chart chart{{}, split.varies, split.common, axes_of(points), 0};
+  for (const Series& series : split.series) {
+    Curve curve{series.label, {}, false};
+    for (const size_t row : series.rows) {
+      const Mark mark = mark_of(points[row], quantity);
+      if (!can_be_drawn(mark, quantity)) {
+        ++chart.left_out;
+        continue;
+      }
+      curve.by_itself |= !points[row].result.num_steps;
+      curve.marks.push_back(mark);
+    }
+    arrange(curve.marks);
+    if (!curve.marks.empty()) chart.curves.push_back(std::move(curve));
+  }
+  return chart;
+}
+
+Table table_of(const Curve& curve, const Quantity& quantity) {
+  Table table({{.name = "depth"},
+               {.name = quantity.name},
+               {.name = "ci_low"},
+               {.name = "ci_high"},
+               {.name = "tokens", .type = CellType::kInteger},
+               {.name = "point", .type = CellType::kInteger}});
+  for (const Mark& mark : curve.marks)
+    table.add_row({mark.depth, mark.value, mark.low, mark.high, mark.tokens, mark.point});
+  return table;
+}
+
+Axis value_axis(const Chart& chart, const Quantity& quantity) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  chart.for_each([&](const Mark& mark) {
+    low = std::min({low, mark.value, std::isnan(mark.low) ? mark.value : mark.low});
+    high = std::max({high, mark.value, std::isnan(mark.high) ? mark.value : mark.high});
+  });
+  return quantity.is_log ? log_axis(low, high) : linear_axis(low, high);
+}
+
+std::string caption_of(const Chart& chart, const Quantity& quantity) {
+  int64_t fewest = std::numeric_limits<int64_t>::max(), most = 0;
+  size_t intervals = 0, points = 0;
+  chart.for_each([&](const Mark& mark) {
+    fewest = std::min(fewest, mark.tokens), most = std::max(most, mark.tokens);
+    intervals += !std::isnan(mark.low), ++points;
+  });
+  std::string text =
+      fewest == most ? fmt::format("{} tokens a point.", grouped(most))
+                     : fmt::format("{} to {} tokens a point.", grouped(fewest), grouped(most));
+  if (intervals == points) text += " Shaded or barred: the recorded confidence interval.";
+  else if (intervals == 0) text += " No confidence intervals were recorded.";
+  else text += " Shaded or barred: the recorded confidence interval, where there is one.";
+  if (std::any_of(chart.curves.begin(), chart.curves.end(),
+                  [](const Curve& curve) { return curve.by_itself; }))
+    text += " What stops by itself stands at its mean depth.";
+  if (chart.left_out > 0)
+    text += fmt::format(" Left out: {} point{} without a depth or a finite value of {}.",
+                        chart.left_out, chart.left_out == 1 ? "" : "s", quantity.name);
+  return text;
+}
+
+// Bands under everything, then whiskers where a band would have no width, then curves; the legend
+// in the order in which the curves end.
+std::string plot_command(const Chart& chart) {
+  std::string bands, whiskers;
+  std::vector<size_t> order;
+  for (size_t i = 0; i < chart.curves.size(); ++i) {
+    const Curve& curve = chart.curves[i];
+    const std::string color = curve_style(i).color;
+    const size_t on_scale = static_cast<size_t>(std::count_if(
+        curve.marks.begin(), curve.marks.end(), [](const Mark& mark) { return mark.depth > 0; }));
+    if (on_scale > 1)
+      bands += fmt::format("  data index {} using (on_scale($1)):3:4 with filledcurves fillcolor "
+                           "rgb '{}' notitle, \\\n", i, color);
+    if (on_scale < 2 || curve.marks.front().depth == 0)
+      whiskers += fmt::format("  data index {} using ({}):2:3:4 with yerrorbars linecolor rgb '{}' "
+                              "linewidth 1.2 pointtype 0 notitle, \\\n",
+                              i, on_scale < 2 ? "place($1)" : "off_scale($1)", color);
+    order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return chart.curves[a].marks.back().value > chart.curves[b].marks.back().value;
+  });
+  std::string curves;
+  for (const size_t i : order) {
+    const Curve& curve = chart.curves[i];
+    const CurveStyle style = curve_style(i);
+    const std::string look = fmt::format("linecolor rgb '{}' linewidth 1.6 dashtype {} pointtype "
+                                         "{} pointsize 0.6", style.color, style.dash, style.marker);
+    const std::string title = curve.label.empty() ? "notitle" : "title " + gnuplot_string(curve.label);
+    const bool line = curve.marks.size() > 1;
+    curves += fmt::format("{}  data index {} using ({}($1)):2 with {} {} {}",
+                          curves.empty() ? "" : ", \\\n", i, line ? "on_scale" : "place",
+                          line ? "linespoints" : "points", look, title);
+    if (line && curve.marks.front().depth == 0)
+      curves += fmt::format(", \\\n  data index {} using (off_scale($1)):2 with points {} notitle",
+                            i, look);
+  }
+  return "plot \\\n" + bands + whiskers + curves + "\n";
+}
+
+// Two strokes across the axis where depth 0 leaves the scale.
+std::string break_marks(const DepthAxis& axis) {
+  if (!axis.has_zero || axis.ticks.size() < 2) return "";
+  const double at = (axis.zero_at + axis.ticks[1].at) / 2;
+  return fmt::format("set label 90 '//' at first {},graph 0 center front font ',10' textcolor "
+                     "'#444444'\n", at);
+}
+
+std::string script_of(const Plot& plot, const Chart& chart, const Quantity& quantity) {
+  std::vector<double> depths;
+  chart.for_each([&](const Mark& mark) { depths.push_back(mark.depth); });
+  const DepthAxis x = depth_axis(depths);
+  const Axis y = value_axis(chart, quantity);
+  const PageText page =
+      page_text(plot, quantity.title, chart.common, caption_of(chart, quantity));
+  std::string text = page.commands;
+  text += fmt::format("set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n"
+                      "set lmargin at screen {:.4f}\n",
+                      1 - (page.top_px + 8) / plot.height, (page.bottom_px + 54) / plot.height,
+                      72.0 / plot.width);
+  if (chart.curves.size() > 1)
+    text += fmt::format("set key outside right center vertical Left reverse samplen 2.2 spacing "
+                        "1.2 width -1 noautotitle font ',9' textcolor '#222222' title {} left\n",
+                        gnuplot_string(chart.varies));
+  else text += "unset key\nset rmargin 3\n";
+  text += fmt::format("# Depths are drawn at their log2; depth 0, which has none, at {}.\n"
+                      "place(d) = d > 0 ? log(d) / log(2) : {}\n"
+                      "on_scale(d) = d > 0 ? place(d) : NaN\n"
+                      "off_scale(d) = d > 0 ? NaN : place(d)\n",
+                      x.zero_at, x.zero_at);
+  text += range_command('x', x.low, x.high) + tick_command('x', x.ticks);
+  if (quantity.is_log) text += "set logscale y\n";
+  text += range_command('y', y.low, y.high) + tick_command('y', y.ticks);
+  text += fmt::format("set xlabel {} offset 0,0.3\nset ylabel {} offset 0.5,0\n",
+                      gnuplot_string(fmt::format("depth ({}, log₂ scale)", chart.axis)),
+                      gnuplot_string(quantity.axis));
+  return text + break_marks(x) + "\n" + plot_command(chart);
+}
+
+}  // namespace
+
+Result<Plot> depth_perplexity_figure(RunReader& reader, const FigureOptions& options) {
+  const Quantity& quantity = quantity_named(options.y);
+  PLUMB_ASSIGN(const std::vector<DepthPoint> points, finished_points(reader, options.selection));
+  const Chart chart = chart_of(points, quantity);
+  const std::string file = reader.path().string();
+  if (chart.curves.empty())
+    return input_error("{}: none of {} finished points has a depth and a finite value of {}", file,
+                       points.size(), quantity.name);
+  if (chart.curves.size() > kMostCurves)
+    return input_error("{}: found {} curves that differ in {}, expected at most {} to be told "
+                       "apart: choose with --model, --text or --run",
+                       file, chart.curves.size(), chart.varies, kMostCurves);
+  Plot plot;
+  plot.width = chart.curves.size() > 1 ? 800 : 620;
+  for (const Curve& curve : chart.curves)
+    plot.data.push_back({fmt::format("curve: {}", curve.label.empty() ? chart.common : curve.label),
+                         table_of(curve, quantity)});
+  plot.script = script_of(plot, chart, quantity);
+  return plot;
+}
+
+}  // namespace plumb

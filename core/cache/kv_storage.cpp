@@ -1,0 +1,146 @@
+#include "core/cache/kv_storage.h"
+
+#include <algorithm>
+
+namespace plumb {
+
+KvCache::KvCache(LayerCounts layers, size_t kv_dim, std::shared_ptr<const KvPolicy> policy, GatherMode mode)
+    : layers_(layers), kv_dim_(kv_dim), policy_(std::move(policy)), mode_(mode) {
+  slots_.resize(static_cast<size_t>(layers.n_coda + layers.n_prelude));
+}
+
+KvSlot& KvCache::slot_at(int slot) {
+  const int index = slot + layers_.n_coda;
+  PLUMB_CHECK(index >= 0);
+  if (index >= static_cast<int>(slots_.size())) slots_.resize(static_cast<size_t>(index) + 1);
+  return slots_[static_cast<size_t>(index)];
+}
+
+KvCache::Gathered& KvCache::gathered_at(int number) {
+  const int index = number + layers_.n_coda;
+  PLUMB_CHECK(index >= 0);
+  if (index >= static_cast<int>(gathered_.size())) gathered_.resize(static_cast<size_t>(index) + 1);
+  return gathered_[static_cast<size_t>(index)];
+}
+
+bool KvCache::has(int slot, int pos) const {
+  const int index = slot + layers_.n_coda;
+  return index >= 0 && index < static_cast<int>(slots_.size()) &&
+         slots_[static_cast<size_t>(index)].has(pos);
+}
+
+Result<KvRead> KvCache::append(const Place& place, int pos0, MatView<const float> keys,
+                               MatView<const float> values) {
+  const KvCall call{place, pos0, static_cast<int>(keys.rows())};
+  const KvPlan plan = policy_->plan(call);
+  store(call, plan, keys, values);
+  if (plan.store != kNowhere) {
+    const KvSlot& slot = slot_at(plan.store);
+    if (slot.complete(pos0 + call.n_rows)) return KvRead{slot.rows().view(), static_cast<size_t>(pos0)};
+  }
+  if (mode_ == GatherMode::kFromScratch || plan.gather == KvGather::kFresh) {
+    fresh_.valid_end = 0;
+    return gather(call, plan, fresh_, keys, values);
+  }
+  if (plan.gather == KvGather::kInPlace) return fill_in_place(call, plan);
+  return gather(call, plan, gathered_at(plan.buffer), keys, values);
+}
+
+void KvCache::store(const KvCall& call, const KvPlan& plan, MatView<const float> keys,
+                    MatView<const float> values) {
+  changes_.note(call.first_pos);
+  for (int i = 0; i < call.n_rows; ++i) {
+    const int pos = call.first_pos + i;
+    const auto key = keys.row_span(static_cast<size_t>(i)), value = values.row_span(static_cast<size_t>(i));
+    if (plan.store != kNowhere) {
+      KvSlot& slot = slot_at(plan.store);
+      PLUMB_CHECK(plan.overwrites || !slot.has(pos));
+      slot.write(pos, key, value);
+    }
+    if (plan.share == kNowhere) continue;
+    KvSlot& shared = slot_at(plan.share);
+    if (plan.average) shared.average(pos, key, value, call.place.step + 1);
+    else shared.write(pos, key, value);
+  }
+}
+
+// Where a position's entry is found can change only when something about that position does.
+int KvCache::first_stale(const Gathered& kept) const {
+  return std::min(kept.valid_end, changes_.first_since(kept.synced));
+}
+
+Result<KvRead> KvCache::fill_in_place(const KvCall& call, const KvPlan& plan) {
+  Gathered& kept = gathered_at(plan.store);
+  const int end = call.first_pos + call.n_rows;
+  kept.valid_end = first_stale(kept);
+  for (int pos = kept.valid_end; pos < end; ++pos) {
+    PLUMB_ASSIGN(const int source, policy_->find(call, plan.store, pos, *this));
+    PLUMB_CHECK(source != kLeaveOut);
+    if (source == plan.store) continue;
+    slot_at(plan.store).fill(pos, slot_at(source));
+    ++rows_gathered_;
+  }
+  kept.valid_end = end;
+  kept.synced = changes_.now();
+  return KvRead{slot_at(plan.store).rows().view(), static_cast<size_t>(call.first_pos)};
+}
+
+Result<KvRead> KvCache::gather(const KvCall& call, const KvPlan& plan, Gathered& kept,
+                               MatView<const float> keys, MatView<const float> values) {
+  const int end = call.first_pos + call.n_rows;
+  const bool own_stored = plan.store != kNowhere;
+  kept.valid_end = std::min(first_stale(kept), call.first_pos);
+  std::vector<int>& positions = kept.positions;
+  positions.erase(std::lower_bound(positions.begin(), positions.end(), kept.valid_end), positions.end());
+  kept.rows.reserve(positions.size() + static_cast<size_t>(end - kept.valid_end), kv_dim_);
+  for (int pos = kept.valid_end; pos < end; ++pos) {
+    const size_t row = positions.size();
+    if (!own_stored && pos >= call.first_pos) {
+      const auto i = static_cast<size_t>(pos - call.first_pos);
+      kept.rows.put(row, keys.row_span(i), values.row_span(i));
+    } else {
+      PLUMB_ASSIGN(const int source, policy_->find(call, plan.store, pos, *this));
+      if (source == kLeaveOut) continue;
+      PLUMB_CHECK(has(source, pos));
+      kept.rows.copy(row, slot_at(source).rows(), static_cast<size_t>(pos));
+    }
+    positions.push_back(pos);
+    ++rows_gathered_;
+  }
+  // Rows that only this call sees are not there for the next.
+  kept.valid_end = own_stored ? end : call.first_pos;
+  kept.synced = changes_.now();
+  const size_t n = static_cast<size_t>(call.n_rows);
+  PLUMB_CHECK(positions.size() >= n && positions[positions.size() - n] == call.first_pos);
+  return KvRead{kept.rows.view(), positions.size() - n};
+}
+
+void KvCache::drop_coda(int pos0, int n) {
+  changes_.note(pos0);
+  for (int j = 0; j < layers_.n_coda; ++j)
+    for (int pos = pos0; pos < pos0 + n; ++pos) slot_at(-(j + 1)).mark(pos, false);
+}
+
+void KvCache::keep_coda(int pos0, int n) {
+  changes_.note(pos0);
+  for (int j = 0; j < layers_.n_coda; ++j)
+    for (int pos = pos0; pos < pos0 + n; ++pos) slot_at(-(j + 1)).mark(pos, true);
+}
+
+Status KvCache::truncate(int length) {
+  PLUMB_CHECK(length >= 0 && length <= this->length());
+  changes_.note(length);
+  for (KvSlot& slot : slots_) slot.truncate(length);
+  ids_.resize(static_cast<size_t>(length));
+  return ok_status();
+}
+
+size_t KvCache::entries() const {
+  size_t count = 0;
+  for (const KvSlot& slot : slots_) count += static_cast<size_t>(slot.n_present());
+  return count;
+}
+
+size_t KvCache::bytes() const { return entries() * 2 * kv_dim_ * sizeof(float); }
+
+}  // namespace plumb

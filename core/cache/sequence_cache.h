@@ -1,0 +1,33 @@
+// What a model keeps of one sequence between calls. Families derive their own (keys and values by
+// slot, segment memory); the decode loop only counts tokens, forgets tails and asks for bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/base/result.h"
+
+namespace plumb {
+
+class SequenceCache {
+ public:
+  virtual ~SequenceCache() = default;
+
+  // Tokens seen so far; the next one gets this position.
+  int length() const { return static_cast<int>(ids_.size()); }
+  std::span<const int32_t> ids() const { return ids_; }
+
+  // Announces the tokens of the next call: their positions are [length(), length() + n) before.
+  virtual void extend(std::span<const int32_t> ids) { ids_.insert(ids_.end(), ids.begin(), ids.end()); }
+  // Forgets every token at position >= length. An error where the family cannot go back.
+  virtual Status truncate(int length) = 0;
+  // Bytes of keys and values (or memory rows) that hold information.
+  virtual size_t bytes() const = 0;
+
+ protected:
+  std::vector<int32_t> ids_;
+};
+
+}  // namespace plumb

@@ -1,0 +1,22 @@
+// Runs a syntax tree.
+#pragma once
+
+#include <ctime>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/chat/jinja_ast.h"
+
+namespace plumb::jinja {
+
+using Variables = std::vector<std::pair<std::string_view, const nlohmann::ordered_json*>>;
+
+// The text the template produces. `now` is what strftime_now sees; absent: the local time.
+// Throws Failure with the line of the template.
+std::string render(const Body& body, const Variables& variables, std::optional<std::tm> now);
+
+}  // namespace plumb::jinja

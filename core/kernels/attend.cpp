@@ -1,0 +1,244 @@
+#include "core/kernels/attend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/attend.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace plumb {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+constexpr size_t kLanes = HWY_MAX_BYTES / 4 < 16 ? HWY_MAX_BYTES / 4 : 16;
+constexpr size_t kVectors = 16 / kLanes;
+
+// scores[r][panel * 16 + lane] for MR rows and NP panels from `panel` on.
+template <size_t MR, size_t NP>
+HWY_INLINE void score_tile(const float* const* queries, const float* keys, size_t panel_stride,
+                           size_t head_dim, float scale, float* const* scores, size_t panel) {
+  const D d;
+  V sum[MR][NP][kVectors];
+  for (auto& row : sum)
+    for (auto& p : row)
+      for (auto& v : p) v = hn::Zero(d);
+  for (size_t c = 0; c < head_dim; ++c) {
+    for (size_t p = 0; p < NP; ++p) {
+      V k[kVectors];
+      for (size_t v = 0; v < kVectors; ++v)
+        k[v] = hn::LoadU(d, keys + (panel + p) * panel_stride + c * 16 + v * kLanes);
+      for (size_t r = 0; r < MR; ++r) {
+        const V q = hn::Set(d, queries[r][c]);
+        for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(q, k[v], sum[r][p][v]);
+      }
+    }
+  }
+  const V s = hn::Set(d, scale);
+  for (size_t r = 0; r < MR; ++r)
+    for (size_t p = 0; p < NP; ++p)
+      for (size_t v = 0; v < kVectors; ++v)
+        hn::StoreU(hn::Mul(sum[r][p][v], s), d, scores[r] + (panel + p) * 16 + v * kLanes);
+}
+
+// In place: scores -> exp(score - max) on [begin, end), 0 elsewhere in the touched panels.
+// Returns the sum. Lanes are tied to absolute key indices, so the order of the sum is too.
+float softmax_weights(float* scores, size_t begin, size_t end) {
+  const D d;
+  const size_t first = begin / 16 * 16, last = (end + 15) / 16 * 16;
+  constexpr float kLowest = std::numeric_limits<float>::lowest();
+  for (size_t j = first; j < begin; ++j) scores[j] = kLowest;
+  for (size_t j = end; j < last; ++j) scores[j] = kLowest;
+  V largest = hn::Set(d, kLowest);
+  for (size_t j = first; j < last; j += kLanes) largest = hn::Max(largest, hn::LoadU(d, scores + j));
+  const V top = hn::MaxOfLanes(d, largest);
+  V sum[kVectors];
+  for (auto& s : sum) s = hn::Zero(d);
+  const V floor = hn::Set(d, -100.0F);
+  for (size_t j = first; j < last; j += 16)
+    for (size_t v = 0; v < kVectors; ++v) {
+      const V x = hn::Sub(hn::LoadU(d, scores + j + v * kLanes), top);
+      const V e = hn::IfThenElseZero(hn::Gt(x, floor), hn::Exp(d, hn::Max(x, floor)));
+      hn::StoreU(e, d, scores + j + v * kLanes);
+      sum[v] = hn::Add(sum[v], e);
+    }
+  float lanes[16];
+  for (size_t v = 0; v < kVectors; ++v) hn::StoreU(sum[v], d, lanes + v * kLanes);
+  for (size_t width = 8; width > 0; width /= 2)
+    for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  return lanes[0];
+}
+
+// out[r][c] = (sum over keys of weight * value[c]) * inverse[r], NV vectors of columns at once.
+template <size_t MR, size_t NV>
+HWY_INLINE void value_tile(float* const* weights, const float* values, size_t stride, size_t begin,
+                           size_t end, const float* inverse, float* const* out, size_t column) {
+  const D d;
+  V sum[MR][NV];
+  for (auto& row : sum)
+    for (auto& v : row) v = hn::Zero(d);
+  for (size_t j = begin; j < end; ++j) {
+    V value[NV];
+    for (size_t v = 0; v < NV; ++v) value[v] = hn::LoadU(d, values + j * stride + column + v * kLanes);
+    for (size_t r = 0; r < MR; ++r) {
+      const V w = hn::Set(d, weights[r][j]);
+      for (size_t v = 0; v < NV; ++v) sum[r][v] = hn::MulAdd(w, value[v], sum[r][v]);
+    }
+  }
+  for (size_t r = 0; r < MR; ++r)
+    for (size_t v = 0; v < NV; ++v)
+      hn::StoreU(hn::Mul(sum[r][v], hn::Set(d, inverse[r])), d, out[r] + column + v * kLanes);
+}
+
+template <size_t MR>
+void head_rows(const float* const* queries, float* const* out, const float* keys,
+               size_t panel_stride, const float* values, size_t value_stride, size_t head_dim,
+               float scale, const size_t* begins, const size_t* ends, float* const* scores) {
+  const size_t begin = *std::min_element(begins, begins + MR);
+  const size_t end = *std::max_element(ends, ends + MR);
+  const size_t first = begin / 16, last = (end + 15) / 16;
+  size_t panel = first;
+  constexpr size_t kWide = MR == 1 ? 4 : MR == 2 ? 2 : 1;
+  for (; panel + kWide <= last; panel += kWide)
+    score_tile<MR, kWide>(queries, keys, panel_stride, head_dim, scale, scores, panel);
+  for (; panel < last; ++panel)
+    score_tile<MR, 1>(queries, keys, panel_stride, head_dim, scale, scores, panel);
+  float inverse[MR];
+  for (size_t r = 0; r < MR; ++r) {
+    inverse[r] = 1.0F / softmax_weights(scores[r], begins[r], ends[r]);
+    // A weight outside the row's own range is exactly 0, and adding 0 * value changes no bit of a
+    // sum that starts at +0 (unless the value is not finite, which no row could survive anyway).
+    for (size_t j = begin; j < begins[r] / 16 * 16; ++j) scores[r][j] = 0;
+    for (size_t j = (ends[r] + 15) / 16 * 16; j < end; ++j) scores[r][j] = 0;
+  }
+  constexpr size_t kWideColumns = MR == 1 ? 8 : MR == 2 ? 4 : 2;
+  size_t column = 0;
+  for (; column + kWideColumns * kLanes <= head_dim; column += kWideColumns * kLanes)
+    value_tile<MR, kWideColumns>(scores, values, value_stride, begin, end, inverse, out, column);
+  for (; column + kLanes <= head_dim; column += kLanes)
+    value_tile<MR, 1>(scores, values, value_stride, begin, end, inverse, out, column);
+  for (; column < head_dim; ++column)
+    for (size_t r = 0; r < MR; ++r) {
+      float sum = 0;
+      for (size_t j = begin; j < end; ++j)
+        sum = std::fma(scores[r][j], values[j * value_stride + column], sum);
+      out[r][column] = sum * inverse[r];
+    }
+}
+
+void attend_head(const AttentionShape& shape, const AttentionJob& job, size_t head, size_t row,
+                 size_t n_rows, float* scratch, size_t scratch_stride) {
+  const size_t kv_head = head / (shape.n_heads / shape.n_kv_heads);
+  const float* keys = job.kv.keys + kv_head * shape.head_dim * 16;
+  const float* values = job.kv.values + kv_head * shape.head_dim;
+  const size_t panel_stride = job.kv.kv_dim * 16;
+  for (size_t done = 0; done < n_rows;) {
+    const size_t count = n_rows - done >= 4 ? 4 : 1;
+    const float* queries[4];
+    float* out[4];
+    float* scores[4];
+    size_t begins[4], ends[4];
+    for (size_t i = 0; i < count; ++i) {
+      const size_t t = row + done + i;
+      queries[i] = job.queries.row(t) + head * shape.head_dim;
+      out[i] = job.out.row(t) + head * shape.head_dim;
+      scores[i] = scratch + i * scratch_stride;
+      ends[i] = job.n_before + t + 1;
+      begins[i] = job.window > 0 && ends[i] > job.window ? ends[i] - job.window : 0;
+    }
+    if (count == 4)
+      head_rows<4>(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim,
+                   shape.scale, begins, ends, scores);
+    else
+      head_rows<1>(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim,
+                   shape.scale, begins, ends, scores);
+    done += count;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace plumb
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace plumb {
+
+HWY_EXPORT(attend_head);
+
+namespace {
+
+struct Task {
+  size_t job, head, row, n_rows;
+};
+
+}  // namespace
+
+void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJob> jobs) {
+  PLUMB_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0);
+  constexpr size_t kRowsPerTask = 64;
+  thread_local std::vector<Task> tasks;
+  tasks.clear();
+  for (size_t j = 0; j < jobs.size(); ++j)
+    for (size_t row = 0; row < jobs[j].queries.rows(); row += kRowsPerTask)
+      for (size_t head = 0; head < shape.n_heads; ++head)
+        tasks.push_back({j, head, row, std::min(kRowsPerTask, jobs[j].queries.rows() - row)});
+  // Heads of one row over a short cache are too little work to hand to another thread one by one.
+  const size_t per_part = std::max<size_t>(1, tasks.size() / (8 * static_cast<size_t>(team.size())));
+  const std::vector<Task>& list = tasks;
+  team.run((list.size() + per_part - 1) / per_part, [&](size_t part) {
+    thread_local std::vector<float> scratch;
+    const size_t stop = std::min(list.size(), (part + 1) * per_part);
+    for (size_t i = part * per_part; i < stop; ++i) {
+      const Task& task = list[i];
+      const AttentionJob& job = jobs[task.job];
+      const size_t stride = (job.n_before + task.row + task.n_rows + 15) / 16 * 16;
+      if (scratch.size() < 4 * stride) scratch.resize(4 * stride);
+      HWY_DYNAMIC_DISPATCH(attend_head)(shape, job, task.head, task.row, task.n_rows,
+                                        scratch.data(), stride);
+    }
+  });
+}
+
+void put_key(float* keys, size_t kv_dim, size_t pos, std::span<const float> key) {
+  float* target = keys + pos / 16 * kv_dim * 16 + pos % 16;
+  for (size_t c = 0; c < kv_dim; ++c) target[c * 16] = key[c];
+}
+
+void attend_reference(const AttentionShape& shape, const AttentionJob& job) {
+  const size_t d = shape.head_dim, kv_dim = job.kv.kv_dim;
+  Mat<float> result(job.queries.rows(), job.queries.cols());
+  for (size_t t = 0; t < job.queries.rows(); ++t)
+    for (size_t h = 0; h < shape.n_heads; ++h) {
+      const size_t kv_head = h / (shape.n_heads / shape.n_kv_heads);
+      const size_t end = job.n_before + t + 1;
+      const size_t begin = job.window > 0 && end > job.window ? end - job.window : 0;
+      std::vector<double> weights(end, 0.0);
+      double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (size_t j = begin; j < end; ++j) {
+        double score = 0;
+        for (size_t c = 0; c < d; ++c)
+          score += static_cast<double>(job.queries(t, h * d + c)) *
+                   job.kv.keys[j / 16 * kv_dim * 16 + (kv_head * d + c) * 16 + j % 16];
+        weights[j] = score * shape.scale;
+        largest = std::max(largest, weights[j]);
+      }
+      for (size_t j = begin; j < end; ++j) sum += weights[j] = std::exp(weights[j] - largest);
+      for (size_t c = 0; c < d; ++c) {
+        double value = 0;
+        for (size_t j = begin; j < end; ++j)
+          value += weights[j] * job.kv.values[j * job.kv.value_stride + kv_head * d + c];
+        result(t, h * d + c) = static_cast<float>(value / sum);
+      }
+    }
+  for (size_t t = 0; t < result.rows(); ++t)
+    std::copy(result.row(t), result.row(t) + result.cols(), job.out.row(t));
+}
+
+}  // namespace plumb
+#endif  // HWY_ONCE

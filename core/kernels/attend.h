@@ -1,0 +1,53 @@
+// Softmax attention of a few query rows over keys and values kept in panels.
+//
+// Keys lie in panels of 16 positions, panel[kv_dim][16], so that one load serves 16 scores; values
+// lie row by row, [position][value_stride]. A score is one chain of fused multiply-adds over the head in
+// order; a weighted value is one chain over the keys in order. So the bits of an output depend
+// neither on threads nor on how many queries are computed together, and a query over a cache gets
+// what the same query gets in a whole pass.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "core/base/mat.h"
+#include "core/parallel/team.h"
+
+namespace plumb {
+
+constexpr size_t kKeyPanel = 16;
+
+struct KvView {
+  const float* keys = nullptr;    // [ceil(n / 16)][kv_dim][16]
+  const float* values = nullptr;  // [n][value_stride]
+  size_t kv_dim = 0;              // n_kv_heads * head_dim
+  size_t value_stride = 0;        // floats between the values of two positions; >= kv_dim
+};
+
+struct AttentionShape {
+  size_t n_heads = 0;
+  size_t n_kv_heads = 0;  // divides n_heads; query head h reads head h / (n_heads / n_kv_heads)
+  size_t head_dim = 0;
+  float scale = 0;        // multiplies the scores; 1/sqrt(head_dim) nearly everywhere
+};
+
+// The rows of one sequence in one call. Row t sees keys [max(0, end - window), end) with
+// end = n_before + t + 1.
+struct AttentionJob {
+  MatView<const float> queries;  // [n_rows, n_heads * head_dim]
+  MatView<float> out;            // same shape; may be the queries
+  KvView kv;
+  size_t n_before = 0;           // keys that precede row 0's own
+  size_t window = 0;             // 0: no limit
+};
+
+void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJob> jobs);
+
+// The definition, in double precision.
+void attend_reference(const AttentionShape& shape, const AttentionJob& job);
+
+// Writes position `pos` of a key panel array / a value array.
+void put_key(float* keys, size_t kv_dim, size_t pos, std::span<const float> key);
+
+}  // namespace plumb

@@ -1,0 +1,105 @@
+#include <algorithm>
+#include <cmath>
+
+#include "core/kernels/matmul.h"
+
+namespace plumb {
+
+const char* weight_type_name(WeightType type) {
+  switch (type) {
+    case WeightType::kF32: return "f32";
+    case WeightType::kBF16: return "bf16";
+    case WeightType::kI8: return "int8";
+  }
+  return "?";
+}
+
+PackedMatrix::PackedMatrix(WeightType type, size_t n_out, size_t n_in)
+    : type_(type), n_out_(n_out), n_in_(n_in) {
+  const size_t rows = panel_count();
+  switch (type) {
+    case WeightType::kF32: f32_ = Mat<float>(rows, n_in * kPanel); break;
+    case WeightType::kBF16: bf16_ = Mat<BF16>(rows, padded_in() * kPanel); break;
+    case WeightType::kI8:
+      i8_ = Mat<int8_t>(rows, n_in * kPanel);
+      scales_ = Mat<float>(rows, kPanel);
+      break;
+  }
+}
+
+size_t PackedMatrix::index(size_t out, size_t in) const {
+  const size_t lane = out % kPanel;
+  if (type_ == WeightType::kBF16)
+    return (out / kPanel) * padded_in() * kPanel + (in / 2) * 2 * kPanel + lane * 2 + in % 2;
+  return (out / kPanel) * n_in_ * kPanel + in * kPanel + lane;
+}
+
+void PackedMatrix::set_row(size_t out, std::span<const float> row) {
+  PLUMB_CHECK(out < n_out_ && row.size() == n_in_);
+  switch (type_) {
+    case WeightType::kF32:
+      for (size_t k = 0; k < n_in_; ++k) f32_.data()[index(out, k)] = row[k];
+      return;
+    case WeightType::kBF16:
+      for (size_t k = 0; k < n_in_; ++k) bf16_.data()[index(out, k)] = bf16_from_f32(row[k]);
+      return;
+    case WeightType::kI8: {
+      float largest = 0;
+      for (float w : row) largest = std::max(largest, std::fabs(w));
+      const float scale = largest / 127.0F;
+      scales_.data()[out] = scale;
+      const float inverse = scale > 0 ? 1.0F / scale : 0.0F;
+      for (size_t k = 0; k < n_in_; ++k)
+        i8_.data()[index(out, k)] =
+            static_cast<int8_t>(std::clamp(std::nearbyint(row[k] * inverse), -127.0F, 127.0F));
+      return;
+    }
+  }
+}
+
+void PackedMatrix::get_row(size_t out, std::span<float> row) const {
+  PLUMB_CHECK(out < n_out_ && row.size() == n_in_);
+  switch (type_) {
+    case WeightType::kF32:
+      for (size_t k = 0; k < n_in_; ++k) row[k] = f32_.data()[index(out, k)];
+      return;
+    case WeightType::kBF16:
+      for (size_t k = 0; k < n_in_; ++k) row[k] = f32_from_bf16(bf16_.data()[index(out, k)]);
+      return;
+    case WeightType::kI8:
+      for (size_t k = 0; k < n_in_; ++k)
+        row[k] = static_cast<float>(i8_.data()[index(out, k)]) * scales_.data()[out];
+      return;
+  }
+}
+
+size_t PackedMatrix::bytes() const {
+  return f32_.size() * sizeof(float) + bf16_.size() * sizeof(BF16) + i8_.size() +
+         scales_.size() * sizeof(float);
+}
+
+void matmul_reference(MatView<const float> x, const PackedMatrix& w, MatView<float> y,
+                      MatmulMode mode) {
+  PLUMB_CHECK(x.cols() == w.n_in() && y.cols() == w.n_out() && x.rows() == y.rows());
+  std::vector<float> row(w.n_in());
+  for (size_t out = 0; out < w.n_out(); ++out) {
+    w.get_row(out, row);
+    const bool scaled = w.type() == WeightType::kI8;
+    const float scale = scaled ? w.scales(out / PackedMatrix::kPanel)[out % PackedMatrix::kPanel] : 1;
+    if (scaled)  // the chain runs over the integers; the scale multiplies the finished sum
+      for (size_t k = 0; k < w.n_in(); ++k) row[k] = scale > 0 ? std::nearbyint(row[k] / scale) : 0;
+    for (size_t r = 0; r < x.rows(); ++r) {
+      float sum = 0;
+      for (size_t k = 0; k < w.n_in(); ++k) sum = std::fma(x(r, k), row[k], sum);
+      if (scaled) sum *= scale;
+      y(r, out) = mode == MatmulMode::kAdd ? y(r, out) + sum : sum;
+    }
+  }
+}
+
+void round_to_bf16(MatView<float> x) {
+  for (size_t r = 0; r < x.rows(); ++r)
+    for (float& value : x.row_span(r)) value = f32_from_bf16(bf16_from_f32(value));
+}
+
+}  // namespace plumb

@@ -1,0 +1,127 @@
+#include "core/model/blocks.h"
+
+#include "core/cache/kv_storage.h"
+
+namespace plumb {
+
+void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> weight, float eps,
+                   MatView<float> y) {
+  for_row_chunks(team, x.rows(), [&](size_t first, size_t count) {
+    rms_norm(x.rows_from(first, count), weight, eps, y.rows_from(first, count));
+  });
+}
+
+Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
+                                                     AttentionWorkspace& scratch, const Place& place,
+                                                     MatView<const float> queries,
+                                                     MatView<const float> keys,
+                                                     MatView<const float> values, MatView<float> out,
+                                                     size_t window) {
+  scratch.jobs.resize(batch.groups.size());
+  if (scratch.keys.size() < batch.groups.size()) scratch.keys.resize(batch.groups.size());
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
+    const Group& group = batch.groups[g];
+    AttentionJob& job = scratch.jobs[g];
+    job.queries = queries.rows_from(group.first_row, group.n_rows);
+    job.out = out.rows_from(group.first_row, group.n_rows);
+    job.window = window;
+    const auto group_keys = keys.rows_from(group.first_row, group.n_rows);
+    const auto group_values = values.rows_from(group.first_row, group.n_rows);
+    if (group.cache != nullptr) {
+      auto& cache = static_cast<KvCache&>(*group.cache);
+      Place here = place;
+      if (place.stage == Stage::kCore) here.step = group.step;
+      PLUMB_ASSIGN(const KvRead read, cache.append(here, group.first_pos, group_keys, group_values));
+      job.kv = read.view;
+      job.n_before = read.n_before;
+      continue;
+    }
+    // A whole sequence: its keys are put in panels here, its values are read where they are.
+    Mat<float>& panels = scratch.keys[g];
+    const size_t kv_dim = keys.cols();
+    panels.resize((group.n_rows + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
+    for_row_chunks(*workspace.team, group.n_rows, [&](size_t first, size_t count) {
+      for (size_t i = first; i < first + count; ++i)
+        put_key(panels.data(), kv_dim, i, group_keys.row_span(i));
+    }, kKeyPanel);
+    job.kv = {panels.data(), group_values.data(), kv_dim, group_values.stride()};
+    job.n_before = 0;
+  }
+  return std::span<const AttentionJob>(scratch.jobs);
+}
+
+void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,
+               RopeLayout layout, const RopeTable& table) {
+  for (const Group& group : batch.groups) {
+    for_row_chunks(team, group.n_rows, [&](size_t first, size_t count) {
+      thread_local std::vector<float> scratch;
+      scratch.resize(2 * table.half_dim());
+      for (size_t i = first; i < first + count; ++i) {
+        const float* cos = nullptr;
+        const float* sin = nullptr;
+        table.at(static_cast<size_t>(group.first_pos) + i, scratch, &cos, &sin);
+        apply_rope(rows.row_span(group.first_row + i), n_heads, head_dim, layout, cos, sin,
+                   table.half_dim());
+      }
+    });
+  }
+}
+
+Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorkspace& scratch,
+                        const AttentionSpec& spec, const FusedAttention& weights, const Place& place,
+                        MatView<const float> x, MatView<float> stream) {
+  Team& team = *workspace.team;
+  const size_t n = x.rows(), d = spec.shape.head_dim;
+  const size_t q_dim = spec.shape.n_heads * d, kv_dim = spec.shape.n_kv_heads * d;
+  scratch.qkv.resize(n, q_dim + 2 * kv_dim);
+  scratch.attended.resize(n, q_dim);
+  weights.qkv.apply(team, x, scratch.qkv);
+  const MatView<float> qkv = scratch.qkv.view();
+  const MatView<float> q = qkv.cols_from(0, q_dim), k = qkv.cols_from(q_dim, kv_dim),
+                       v = qkv.cols_from(q_dim + kv_dim, kv_dim);
+  if (!weights.qk_bias.empty()) {
+    for_row_chunks(team, n, [&](size_t first, size_t count) {
+      for (size_t i = first; i < first + count; ++i)
+        for (size_t c = 0; c < q_dim + kv_dim; ++c) qkv(i, c) += weights.qk_bias[c];
+    });
+  }
+  // q and k lie side by side with the same head width: one rotation covers both.
+  rope_rows(team, batch, qkv.cols_from(0, q_dim + kv_dim), spec.shape.n_heads + spec.shape.n_kv_heads,
+            d, spec.layout, *spec.rope);
+  fire(workspace.taps, Tap::kQuery, place, q);
+  fire(workspace.taps, Tap::kKey, place, k);
+  PLUMB_ASSIGN(const auto jobs, plan_attention(batch, workspace, scratch, place, q, k, v, scratch.attended));
+  attend(team, spec.shape, jobs);
+  if (workspace.taps != nullptr && workspace.taps->wants(Tap::kAttentionOut, place)) {
+    scratch.branch.resize(n, stream.cols());
+    weights.proj.apply(team, scratch.attended, scratch.branch);
+    workspace.taps->show(Tap::kAttentionOut, place, scratch.branch);
+    add_in_place(stream, scratch.branch);
+    return ok_status();
+  }
+  weights.proj.apply(team, scratch.attended, stream, MatmulMode::kAdd);
+  return ok_status();
+}
+
+void feed_forward_branch(Workspace& workspace, FeedForwardWorkspace& scratch,
+                         const FusedFeedForward& weights, const Place& place,
+                         MatView<const float> x, MatView<float> stream) {
+  Team& team = *workspace.team;
+  const size_t n = x.rows(), ff_dim = weights.proj.w.n_in();
+  scratch.gate_up.resize(n, 2 * ff_dim);
+  scratch.hidden.resize(n, ff_dim);
+  weights.fc.apply(team, x, scratch.gate_up);
+  for_row_chunks(team, n, [&](size_t first, size_t count) {
+    silu_gate(scratch.gate_up.view().rows_from(first, count), scratch.hidden.view().rows_from(first, count));
+  }, 4);
+  if (workspace.taps != nullptr && workspace.taps->wants(Tap::kFeedForwardOut, place)) {
+    scratch.branch.resize(n, stream.cols());
+    weights.proj.apply(team, scratch.hidden, scratch.branch);
+    workspace.taps->show(Tap::kFeedForwardOut, place, scratch.branch);
+    add_in_place(stream, scratch.branch);
+    return;
+  }
+  weights.proj.apply(team, scratch.hidden, stream, MatmulMode::kAdd);
+}
+
+}  // namespace plumb

@@ -1,0 +1,84 @@
+// Pieces that transformer families share: fused-projection attention over a cache, gated
+// feed-forward, and loops over rows.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "core/base/mat.h"
+#include "core/kernels/attend.h"
+#include "core/kernels/elementwise.h"
+#include "core/kernels/rope.h"
+#include "core/model/recurrent_model.h"
+#include "core/model/weights.h"
+
+namespace plumb {
+
+// fn(first_row, n_rows) over all rows, in chunks on all threads. Rows must be independent.
+template <class Fn>
+void for_row_chunks(Team& team, size_t n_rows, Fn&& fn, size_t chunk = 16) {
+  team.run((n_rows + chunk - 1) / chunk, [&](size_t part) {
+    const size_t first = part * chunk;
+    fn(first, std::min(chunk, n_rows - first));
+  });
+}
+
+// Norms over all rows on all threads. y may be x.
+void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> weight, float eps,
+                   MatView<float> y);
+
+struct AttentionWorkspace {
+  Mat<float> qkv;                  // [n, (n_heads + 2 * n_kv_heads) * head_dim] q, k, v side by side
+  Mat<float> attended;             // [n, n_heads * head_dim]
+  Mat<float> branch;               // [n, model_dim] only when the attention tap is looked at
+  std::vector<Mat<float>> keys;    // per group without a cache: [panels, kv_dim * 16]
+  std::vector<AttentionJob> jobs;  // one a group
+};
+
+// Announces where each group's rows may look. `kv` begins at column k_column of `rows` for keys
+// and v_column for values.
+Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
+                                                     AttentionWorkspace& scratch, const Place& place,
+                                                     MatView<const float> queries,
+                                                     MatView<const float> keys,
+                                                     MatView<const float> values, MatView<float> out,
+                                                     size_t window = 0);
+
+// Rotates `n_heads` heads of every row at its absolute position.
+void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,
+               RopeLayout layout, const RopeTable& table);
+
+struct FusedAttention {
+  Linear qkv;                    // rows q, then k, then v
+  std::vector<float> qk_bias;    // [2][n_heads][head_dim] q bias, then k bias; empty: none
+  Linear proj;
+};
+
+struct AttentionSpec {
+  AttentionShape shape;
+  RopeLayout layout = RopeLayout::kHalfSplit;
+  const RopeTable* rope = nullptr;
+};
+
+// stream += Attention(x). Keys go to the cache after bias and rope.
+Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorkspace& scratch,
+                        const AttentionSpec& spec, const FusedAttention& weights, const Place& place,
+                        MatView<const float> x, MatView<float> stream);
+
+struct FusedFeedForward {
+  Linear fc;    // rows gate (through SiLU), then up
+  Linear proj;
+};
+
+struct FeedForwardWorkspace {
+  Mat<float> gate_up;  // [n, 2 * ff_dim]
+  Mat<float> hidden;   // [n, ff_dim]
+  Mat<float> branch;   // [n, model_dim] only when the tap is looked at
+};
+
+// stream += proj( silu(gate x) * (up x) ).
+void feed_forward_branch(Workspace& workspace, FeedForwardWorkspace& scratch,
+                         const FusedFeedForward& weights, const Place& place,
+                         MatView<const float> x, MatView<float> stream);
+
+}  // namespace plumb

@@ -1,0 +1,91 @@
+#include "core/parallel/team.h"
+
+#include <sched.h>
+
+#include "core/base/check.h"
+
+namespace plumb {
+namespace {
+
+constexpr int kSpins = 4000;
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+int available_cores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+  return 1;
+}
+
+Team::Team(int n_threads) {
+  PLUMB_CHECK(n_threads >= 1);
+  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this] { work(); });
+}
+
+Team::~Team() {
+  stopping_.store(true);
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void Team::take_parts(uint32_t generation) {
+  for (;;) {
+    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    do {
+      if (static_cast<uint32_t>(ticket >> 32) != generation) return;
+      if ((ticket & 0xFFFFFFFF) >= n_parts_) return;
+    } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
+    call_(target_, ticket & 0xFFFFFFFF);
+    unfinished_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+void Team::dispatch(size_t n_parts, Call call, void* target) {
+  PLUMB_CHECK(n_parts < (size_t{1} << 32));
+  // Late leavers of the previous loop must not see the fields change under them.
+  while (inside_.load(std::memory_order_acquire) != 0) relax();
+  n_parts_ = n_parts;
+  call_ = call;
+  target_ = target;
+  unfinished_.store(n_parts, std::memory_order_relaxed);
+  const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  ticket_.store(static_cast<uint64_t>(generation) << 32, std::memory_order_release);
+  generation_.store(generation, std::memory_order_release);
+  generation_.notify_all();
+  take_parts(generation);
+  for (int spin = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spin) {
+    relax();
+    if (spin > kSpins) sched_yield();
+  }
+}
+
+void Team::work() {
+  uint32_t seen = 0;
+  for (;;) {
+    uint32_t now = generation_.load(std::memory_order_acquire);
+    for (int spin = 0; now == seen && spin < kSpins; ++spin) {
+      relax();
+      now = generation_.load(std::memory_order_acquire);
+    }
+    if (now == seen) {
+      generation_.wait(seen, std::memory_order_acquire);
+      continue;
+    }
+    if (stopping_.load()) return;
+    inside_.fetch_add(1, std::memory_order_acq_rel);
+    // Only the newest generation is worth joining; an older one is over.
+    now = generation_.load(std::memory_order_acquire);
+    take_parts(now);
+    inside_.fetch_sub(1, std::memory_order_acq_rel);
+    seen = now;
+  }
+}
+
+}  // namespace plumb

@@ -1,0 +1,64 @@
+// plumb: one program, one verb a file.
+#include <clocale>
+#include <cstdio>
+#include <exception>
+#include <iterator>
+#include <new>
+
+#include "experiments/cli/verb.h"
+#include "experiments/cli/verbs.h"
+
+namespace plumb::cli {
+namespace {
+
+constexpr AddVerb kVerbs[] = {
+    add_inspect, add_tokenize, add_detokenize, add_forward,
+};
+
+int report(const Error& error) {
+  std::fprintf(stderr, "plumb: %s\n", error.message.c_str());
+  return error.kind == ErrorKind::kInput ? 2 : 1;
+}
+
+int run(int argc, char** argv) {
+  CLI::App program{"plumb measures test-time compute in depth-recurrent language models."};
+  program.name("plumb");
+  program.set_version_flag("--version", "plumb " PLUMB_VERSION);
+  program.require_subcommand(1);
+  program.get_formatter()->column_width(34);
+  Action action;
+  for (AddVerb add : kVerbs) add(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(program.help().c_str(), stdout);
+    return 0;
+  } catch (const CLI::CallForAllHelp&) {
+    std::fputs(program.help("", CLI::AppFormatMode::All).c_str(), stdout);
+    return 0;
+  } catch (const CLI::CallForVersion& e) {
+    std::printf("%s\n", e.what());
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    std::fprintf(stderr, "plumb: %s; see plumb %s--help\n", e.what(), argc > 1 && argv[1][0] != '-' ? (std::string(argv[1]) + " ").c_str() : "");
+    return 2;
+  }
+  const Status status = action();
+  return status.ok() ? 0 : report(status.error());
+}
+
+}  // namespace
+}  // namespace plumb::cli
+
+int main(int argc, char** argv) {
+  // Numbers are read and written with a point, whatever the user's locale.
+  std::setlocale(LC_NUMERIC, "C");
+  try {
+    return plumb::cli::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "plumb: not enough memory for this call\n");
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "plumb: unexpected failure: %s\n", e.what());
+  }
+  return 1;
+}

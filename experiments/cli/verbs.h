@@ -1,0 +1,14 @@
+// All verbs, in the order --help lists them.
+#pragma once
+
+#include "experiments/cli/verb.h"
+
+namespace plumb::cli {
+
+void add_inspect(CLI::App& program, Action& action);
+void add_tokenize(CLI::App& program, Action& action);
+void add_detokenize(CLI::App& program, Action& action);
+void add_forward(CLI::App& program, Action& action);
+void add_plot(CLI::App& program, Action& action);
+
+}  // namespace plumb::cli
