@@ -53,9 +53,9 @@ double round_step(double span, int n) {
 std::vector<Tick> linear_ticks(double low, double high) {
   const double step = round_step(high - low, 6);
   // As many decimals as the step has, so that no label says more than its tick.
-  const int decimals = std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)) +
-                                       (std::fabs(step / std::pow(10, std::floor(std::log10(step))) -
-                                                  2.5) < 1e-6));
+  const int decimals =
+      std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-9)) +
+                      (std::fabs(step / std::pow(10, std::floor(std::log10(step))) - 2.5) < 1e-6));
   std::vector<Tick> ticks;
   for (double n = std::ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; ++n) {
     const double at = n * step + 0.0;  // no negative zero
@@ -68,8 +68,8 @@ std::vector<Tick> linear_ticks(double low, double high) {
 std::vector<Tick> log_ticks(double low, double high) {
   const double decades = std::log10(high / low);
   if (decades > 8) return decade_ticks(low, high, {1}, decades > 16 ? 4 : 2);
-  for (const std::vector<double>& mantissas : {std::vector<double>{1}, {1, 3}, {1, 2, 5},
-                                               {1, 2, 3, 5, 7}, {1, 1.5, 2, 3, 4, 5, 6, 8}}) {
+  for (const std::vector<double>& mantissas :
+       {std::vector<double>{1}, {1, 3}, {1, 2, 5}, {1, 2, 3, 5, 7}, {1, 1.5, 2, 3, 4, 5, 6, 8}}) {
     std::vector<Tick> ticks = decade_ticks(low, high, mantissas, 1);
     if (ticks.size() >= 4) return ticks;
   }
@@ -103,8 +103,10 @@ DepthAxis depth_axis(const std::vector<double>& depths) {
   DepthAxis axis;
   for (const double depth : depths) {
     PLUMB_CHECK(std::isfinite(depth) && depth >= 0);
-    if (depth > 0) positive.insert(depth);
-    else axis.has_zero = true;
+    if (depth > 0)
+      positive.insert(depth);
+    else
+      axis.has_zero = true;
   }
   const double first = positive.empty() ? 0 : std::log2(*positive.begin());
   const double last = positive.empty() ? 0 : std::log2(*positive.rbegin());

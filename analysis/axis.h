@@ -22,7 +22,8 @@ struct Axis {
 // A logarithmic axis over [low, high], with a margin, and three to eight ticks at round numbers
 // however narrow or wide it is. REQUIRES 0 < low <= high, finite.
 Axis log_axis(double low, double high);
-// The same with a linear scale; always a margin, never forced to zero. REQUIRES low <= high, finite.
+// The same with a linear scale; always a margin, never forced to zero. REQUIRES low <= high,
+// finite.
 Axis linear_axis(double low, double high);
 
 // Depths on a log2 scale: a depth d > 0 lies at log2(d). Depth 0 has no logarithm and gets a place

@@ -89,14 +89,15 @@ int wait_for(pid_t child) {
 
 Status run_gnuplot(const std::filesystem::path& script) {
   Pipe pipe;
-  if (!pipe.ok()) return work_error("{}: no pipe to gnuplot: {}", script.string(),
-                                    std::strerror(errno));
+  if (!pipe.ok())
+    return work_error("{}: no pipe to gnuplot: {}", script.string(), std::strerror(errno));
   pid_t child = 0;
   const int failed = spawn_gnuplot(script, pipe.write_end(), child);
   if (failed == ENOENT)
-    return work_error("{}: gnuplot was not found: install the package gnuplot-nox (Debian, Ubuntu) "
-                      "or gnuplot, then run `gnuplot {}` in its folder",
-                      script.string(), script.filename().string());
+    return work_error(
+        "{}: gnuplot was not found: install the package gnuplot-nox (Debian, Ubuntu) "
+        "or gnuplot, then run `gnuplot {}` in its folder",
+        script.string(), script.filename().string());
   if (failed != 0)
     return work_error("{}: gnuplot cannot be started: {}", script.string(), std::strerror(failed));
   const std::string said = pipe.drain();

@@ -16,16 +16,21 @@ fs::path with_extension(fs::path path, const char* extension) {
 
 // gnuplot gives some first characters of a file name a meaning ('<' runs a command); "./" does not
 // let it.
-std::string local_file(const fs::path& path) { return gnuplot_string("./" + path.filename().string()); }
+std::string local_file(const fs::path& path) {
+  return gnuplot_string("./" + path.filename().string());
+}
 
 std::string terminal_commands(const Plot& plot, const fs::path& output) {
   const bool png = output.extension() == ".png";
   const std::string terminal =
-      png ? fmt::format("pngcairo noenhanced font 'DejaVu Sans,10' size {},{} fontscale 2 "
-                        "linewidth 2 pointscale 2 background '#FFFFFF'",
-                        2 * plot.width, 2 * plot.height)
-          : fmt::format("svg noenhanced font 'DejaVu Sans,10' size {},{} fontscale 1.333 background '#FFFFFF'",
-                        plot.width, plot.height);
+      png ? fmt::format(
+                "pngcairo noenhanced font 'DejaVu Sans,10' size {},{} fontscale 2 "
+                "linewidth 2 pointscale 2 background '#FFFFFF'",
+                2 * plot.width, 2 * plot.height)
+          : fmt::format(
+                "svg noenhanced font 'DejaVu Sans,10' size {},{} fontscale 1.333 background "
+                "'#FFFFFF'",
+                plot.width, plot.height);
   return fmt::format("set terminal {}\nset output {}\n", terminal, local_file(output));
 }
 
@@ -34,7 +39,8 @@ std::string drawing(const Plot& plot, const std::vector<fs::path>& outputs) {
   if (outputs.size() == 1) return terminal_commands(plot, outputs[0]) + "\n" + plot.script;
   std::string text = fmt::format("do for [picture = 1:{}] {{\n", outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i)
-    text += fmt::format("if (picture == {}) {{\n{}}}\n", i + 1, terminal_commands(plot, outputs[i]));
+    text +=
+        fmt::format("if (picture == {}) {{\n{}}}\n", i + 1, terminal_commands(plot, outputs[i]));
   return text + "\n" + plot.script + "}\n";
 }
 
@@ -43,8 +49,7 @@ constexpr const char* kDefaults =
     "set datafile missing 'NaN'\n"
     "set border 3 linecolor '#444444' linewidth 0.8\n"
     "set tics nomirror out scale 0.6 textcolor '#222222'\n"
-    "set grid xtics ytics linetype 1 linewidth 0.5 linecolor '#E3E3E3'\n"
-    "set style fill transparent solid 0.18 noborder\n";
+    "set grid xtics ytics linetype 1 linewidth 0.5 linecolor '#E3E3E3'\n";
 
 bool draws_nothing(const fs::path& picture) {
   std::error_code ignored;
@@ -89,10 +94,11 @@ std::string data_text(const Plot& plot) {
 std::string script_text(const Plot& plot, const std::vector<fs::path>& outputs) {
   PLUMB_CHECK(!outputs.empty() && !plot.data.empty());
   const std::string name = with_extension(outputs[0].filename(), ".gp").string();
-  return fmt::format("# Draw again, in this folder:  gnuplot {}\nreset\ndata = {}\n{}\n{}\n"
-                     "unset output\n",
-                     one_line(name), local_file(with_extension(outputs[0], ".dat")), kDefaults,
-                     drawing(plot, outputs));
+  return fmt::format(
+      "# Draw again, in this folder:  gnuplot {}\nreset\ndata = {}\n{}\n{}\n"
+      "unset output\n",
+      one_line(name), local_file(with_extension(outputs[0], ".dat")), kDefaults,
+      drawing(plot, outputs));
 }
 
 Result<PlotFiles> write_plot(const Plot& plot, const std::vector<fs::path>& outputs) {
@@ -120,8 +126,9 @@ std::string gnuplot_string(std::string_view text) {
 CurveStyle curve_style(size_t i) {
   static const std::array<const char*, 7> kColors = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                                      "#E69F00", "#56B4E9", "#444444"};
-  static const std::array<int, 3> kDashes = {1, 2, 4};         // solid, dashed, dash-dot
-  static const std::array<int, 5> kMarkers = {7, 5, 9, 13, 11};  // filled: disc, square, up, diamond, down
+  static const std::array<int, 3> kDashes = {1, 2, 4};  // solid, dashed, dash-dot
+  static const std::array<int, 5> kMarkers = {7, 5, 9, 13,
+                                              11};  // filled: disc, square, up, diamond, down
   PLUMB_CHECK(i < kMostCurves);
   return {kColors[i % kColors.size()], kDashes[i / kColors.size()], kMarkers[i % kMarkers.size()]};
 }
@@ -131,6 +138,11 @@ std::string tick_command(char axis, const std::vector<Tick>& ticks) {
   for (const Tick& tick : ticks)
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", gnuplot_string(tick.label), tick.at);
   return fmt::format("set {}tics ({})\n", axis, text);
+}
+
+std::string y_title_command(const Plot& plot, std::string_view title) {
+  return fmt::format("set label 81 {} at screen {:.4f},graph 0.5 center rotate front\n",
+                     gnuplot_string(title), 20.0 / plot.width);
 }
 
 std::string range_command(char axis, double low, double high) {
@@ -163,9 +175,9 @@ PageText page_text(const Plot& plot, std::string_view title, std::string_view su
   PageText page;
   int number = 1;
   const auto add = [&](std::string_view words, double from_top, const char* style) {
-    page.commands += fmt::format("set label {} {} at screen {:.4f},{:.4f} left front {}\n", number++,
-                                 gnuplot_string(words), 14.0 / plot.width, 1 - from_top / plot.height,
-                                 style);
+    page.commands +=
+        fmt::format("set label {} {} at screen {:.4f},{:.4f} left front {}\n", number++,
+                    gnuplot_string(words), 14.0 / plot.width, 1 - from_top / plot.height, style);
   };
   add(title, 20, "font 'DejaVu Sans Bold,11' textcolor '#111111'");
   page.top_px = 32;
@@ -178,6 +190,41 @@ PageText page_text(const Plot& plot, std::string_view title, std::string_view su
   double from_top = plot.height - page.bottom_px + kLine / 2;
   for (const std::string& words : foot) add(words, from_top, kSmall), from_top += kLine;
   return page;
+}
+
+std::string legend_label(const std::string& label) {
+  constexpr size_t kMost = 72, kHead = 42, kTail = 28;
+  if (display_width(label) <= kMost) return label;
+  // Whole characters: a cut never falls on a byte that continues one.
+  const auto is_inside = [&](size_t at) {
+    return (static_cast<unsigned char>(label[at]) & 0xc0) == 0x80;
+  };
+  size_t head = 0, tail = label.size();
+  for (size_t n = 0; n < kHead; ++n) do
+      ++head;
+    while (is_inside(head));
+  for (size_t n = 0; n < kTail; ++n) do
+      --tail;
+    while (is_inside(tail));
+  return label.substr(0, head) + "…" + label.substr(tail);
+}
+
+double legend_px(std::string_view title, const std::vector<std::string>& labels) {
+  constexpr double kSample = 52, kMargins = 34, kCharacter = 7.3;  // at the legend's font
+  size_t characters = display_width(title);
+  for (const std::string& label : labels)
+    characters = std::max(characters, display_width(legend_label(label)));
+  return kSample + kMargins + kCharacter * static_cast<double>(characters);
+}
+
+std::string legend_commands(const Plot& plot, std::string_view title,
+                            const std::vector<std::string>& labels, double middle) {
+  const double left = plot.width - legend_px(title, labels) + 16;
+  const double half = kLegendLinePx * (static_cast<double>(labels.size()) + 1) / 2;
+  return fmt::format(
+      "set key at screen {:.4f},screen {:.4f} left top vertical Left reverse samplen "
+      "2.9 spacing 1.2 noautotitle font ',9' textcolor '#222222' title {} left\n",
+      left / plot.width, std::min(0.97, middle + half / plot.height), gnuplot_string(title));
 }
 
 }  // namespace plumb

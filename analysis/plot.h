@@ -5,8 +5,8 @@
 //   NAME.png   twice the nominal resolution, and/or
 //   NAME.svg
 //
-// Names of models, texts and rules come from outside: gnuplot_string() makes them literal text. gnuplot's
-// markup ("enhanced" text: _ ^ @ { }) is off; mathematics is written in Unicode.
+// Names of models, texts and rules come from outside: gnuplot_string() makes them literal text.
+// gnuplot's markup ("enhanced" text: _ ^ @ { }) is off; mathematics is written in Unicode.
 #pragma once
 
 #include <filesystem>
@@ -64,8 +64,10 @@ inline constexpr size_t kMostCurves = 21;  // that can still be told apart
 CurveStyle curve_style(size_t i);          // REQUIRES i < kMostCurves
 
 // Commands for the parts that all figures share.
-std::string tick_command(char axis, const std::vector<Tick>& ticks);     // "set xtics (...)"
-std::string range_command(char axis, double low, double high);           // "set xrange [...]"
+std::string tick_command(char axis, const std::vector<Tick>& ticks);  // "set xtics (...)"
+// The title of the y axis: always at the left edge, where a ylabel would move with the tick labels.
+std::string y_title_command(const Plot& plot, std::string_view title);
+std::string range_command(char axis, double low, double high);  // "set xrange [...]"
 // Title (bold), a subtitle below it and a caption at the foot of the page, all flush left. Lines
 // wider than the picture are broken between words.
 struct PageText {
@@ -74,6 +76,15 @@ struct PageText {
 };
 PageText page_text(const Plot& plot, std::string_view title, std::string_view subtitle,
                    std::string_view caption);
+
+// Names beside curves, in a column of their own at the right of the picture: the room it takes
+// there, and the commands that put gnuplot's key into it, centred at `middle` (screen, 0 to 1).
+inline constexpr double kLegendLinePx = 17;
+double legend_px(std::string_view title, const std::vector<std::string>& labels);
+std::string legend_commands(const Plot& plot, std::string_view title,
+                            const std::vector<std::string>& labels, double middle);
+// The label as a legend shows it: a very long one loses its middle.
+std::string legend_label(const std::string& label);
 
 // `text` in lines of at most `columns` characters where its spaces allow.
 std::vector<std::string> wrapped(std::string_view text, size_t columns);

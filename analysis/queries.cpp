@@ -83,8 +83,7 @@ std::string of_run(const Selection& selection) {
 }
 
 // The points of the selected run name the trajectories that served them.
-Status keep_trajectories_of_run(RunReader& reader, int64_t run,
-                                std::vector<TrajectoryInfo>& rows) {
+Status keep_trajectories_of_run(RunReader& reader, int64_t run, std::vector<TrajectoryInfo>& rows) {
   PLUMB_ASSIGN(const std::vector<PointInfo> points, reader.points({.run_id = run}));
   std::set<int64_t> ids;
   for (const PointInfo& point : points)
@@ -110,10 +109,9 @@ Result<std::vector<DepthPoint>> finished_points(RunReader& reader, const Selecti
   if (found.empty())
     return input_error("{}: found no finished point{} (points: {}), expected at least one",
                        where(reader), of_run(selection), status_counts(points));
-  PLUMB_RETURN_IF_ERROR(keep_named(reader, selection, found,
-                                   [](const DepthPoint& row) -> const Setting& {
-                                     return row.setting;
-                                   }));
+  PLUMB_RETURN_IF_ERROR(
+      keep_named(reader, selection, found,
+                 [](const DepthPoint& row) -> const Setting& { return row.setting; }));
   return found;
 }
 
@@ -121,12 +119,13 @@ Result<std::vector<TrajectoryInfo>> recorded_trajectories(RunReader& reader,
                                                           const Selection& selection) {
   PLUMB_RETURN_IF_ERROR(check_run(reader, selection));
   PLUMB_ASSIGN(std::vector<TrajectoryInfo> rows, reader.trajectories());
-  if (selection.run)
-    PLUMB_RETURN_IF_ERROR(keep_trajectories_of_run(reader, *selection.run, rows));
+  if (selection.run) PLUMB_RETURN_IF_ERROR(keep_trajectories_of_run(reader, *selection.run, rows));
   std::erase_if(rows, [](const TrajectoryInfo& row) { return row.step_rows == 0; });
   if (rows.empty())
-    return input_error("{}: found no recorded steps{}: this figure needs a sweep with --record "
-                       "steps (or latents)", where(reader), of_run(selection));
+    return input_error(
+        "{}: found no recorded steps{}: this figure needs a sweep with --record "
+        "steps (or latents)",
+        where(reader), of_run(selection));
   const auto setting_of = [](const TrajectoryInfo& row) -> const Setting& {
     return row.record.setting;
   };
@@ -135,8 +134,8 @@ Result<std::vector<TrajectoryInfo>> recorded_trajectories(RunReader& reader,
   for (const TrajectoryInfo& row : rows) settings.push_back(setting_of(row));
   std::vector<TrajectoryInfo> kept;
   for (const Series& series : split_by_setting(settings).series)
-    kept.push_back(rows[*std::max_element(
-        series.rows.begin(), series.rows.end(), [&](size_t a, size_t b) {
+    kept.push_back(
+        rows[*std::max_element(series.rows.begin(), series.rows.end(), [&](size_t a, size_t b) {
           return std::pair(rows[a].record.max_steps, rows[a].step_rows) <
                  std::pair(rows[b].record.max_steps, rows[b].step_rows);
         })]);

@@ -14,7 +14,9 @@ std::string optional_text(const std::optional<int64_t>& value) {
 }
 
 // "kl<0.001 @max=32" as it is; "" where there is nothing to say.
-std::string or_word(const std::string& text, const char* word) { return text.empty() ? word : text; }
+std::string or_word(const std::string& text, const char* word) {
+  return text.empty() ? word : text;
+}
 
 // One field of a Setting. `value` decides; `label` is how a legend says it.
 struct Field {

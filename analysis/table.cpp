@@ -12,9 +12,12 @@ namespace {
 
 bool fits(const Cell& cell, CellType type) {
   switch (type) {
-    case CellType::kReal: return std::holds_alternative<double>(cell);
-    case CellType::kInteger: return std::holds_alternative<int64_t>(cell);
-    case CellType::kText: return std::holds_alternative<std::string>(cell);
+    case CellType::kReal:
+      return std::holds_alternative<double>(cell);
+    case CellType::kInteger:
+      return std::holds_alternative<int64_t>(cell);
+    case CellType::kText:
+      return std::holds_alternative<std::string>(cell);
   }
   return false;
 }
@@ -62,11 +65,16 @@ std::string for_tsv(const Cell& cell) {
   if (text == nullptr) return exact(cell);
   std::string escaped;
   for (const char c : *text) {
-    if (c == '\t') escaped += "\\t";
-    else if (c == '\n') escaped += "\\n";
-    else if (c == '\r') escaped += "\\r";
-    else if (c == '\\') escaped += "\\\\";
-    else escaped += c;
+    if (c == '\t')
+      escaped += "\\t";
+    else if (c == '\n')
+      escaped += "\\n";
+    else if (c == '\r')
+      escaped += "\\r";
+    else if (c == '\\')
+      escaped += "\\\\";
+    else
+      escaped += c;
   }
   return escaped;
 }

@@ -24,7 +24,7 @@ struct TableColumn {
   std::string heading;  // for people; "": the name
   std::string unit;     // for people, printed beside the heading; "": none
   CellType type = CellType::kReal;
-  int digits = 4;       // significant digits of a real for people; files have them all
+  int digits = 4;  // significant digits of a real for people; files have them all
 };
 
 // monostate, and NaN in a real column: no value.

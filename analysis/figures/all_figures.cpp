@@ -59,8 +59,8 @@ Result<PlotFiles> draw_figure(const std::filesystem::path& database, std::string
 std::string figure_list() {
   std::string text;
   for (const Figure& figure : kFigures) {
-    text += fmt::format("  {:<18}{}\n  {:<18}needs {}", figure.name, figure.meaning, "",
-                        figure.needs);
+    text +=
+        fmt::format("  {:<18}{}\n  {:<18}needs {}", figure.name, figure.meaning, "", figure.needs);
     if (!figure.y_choices.empty()) text += fmt::format("; --y one of: {}", figure.y_choices);
     text += '\n';
   }

@@ -14,7 +14,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // One quantity to draw, taken from a finished point.
 struct Quantity {
-  const char* name;   // of --y, and of the column
+  const char* name;  // of --y, and of the column
   const char* title;
   const char* axis;
   bool is_log;
@@ -159,12 +159,15 @@ std::string caption_of(const Chart& chart, const Quantity& quantity) {
     fewest = std::min(fewest, mark.tokens), most = std::max(most, mark.tokens);
     intervals += !std::isnan(mark.low), ++points;
   });
-  std::string text =
-      fewest == most ? fmt::format("{} tokens a point.", grouped(most))
-                     : fmt::format("{} to {} tokens a point.", grouped(fewest), grouped(most));
-  if (intervals == points) text += " Shaded or barred: the recorded confidence interval.";
-  else if (intervals == 0) text += " No confidence intervals were recorded.";
-  else text += " Shaded or barred: the recorded confidence interval, where there is one.";
+  std::string text = fewest == most
+                         ? fmt::format("{} tokens a point.", grouped(most))
+                         : fmt::format("{} to {} tokens a point.", grouped(fewest), grouped(most));
+  if (intervals == points)
+    text += " Shaded or barred: the recorded confidence interval.";
+  else if (intervals == 0)
+    text += " No confidence intervals were recorded.";
+  else
+    text += " Shaded or barred: the recorded confidence interval, where there is one.";
   if (std::any_of(chart.curves.begin(), chart.curves.end(),
                   [](const Curve& curve) { return curve.by_itself; }))
     text += " What stops by itself stands at its mean depth.";
@@ -178,6 +181,7 @@ std::string caption_of(const Chart& chart, const Quantity& quantity) {
 // in the order in which the curves end.
 std::string plot_command(const Chart& chart) {
   std::string bands, whiskers;
+  const double alpha = chart.curves.size() > 3 ? 0.14 : 0.18;  // many bands overlap
   std::vector<size_t> order;
   for (size_t i = 0; i < chart.curves.size(); ++i) {
     const Curve& curve = chart.curves[i];
@@ -185,12 +189,15 @@ std::string plot_command(const Chart& chart) {
     const size_t on_scale = static_cast<size_t>(std::count_if(
         curve.marks.begin(), curve.marks.end(), [](const Mark& mark) { return mark.depth > 0; }));
     if (on_scale > 1)
-      bands += fmt::format("  data index {} using (on_scale($1)):3:4 with filledcurves fillcolor "
-                           "rgb '{}' notitle, \\\n", i, color);
+      bands += fmt::format(
+          "  data index {} using (on_scale($1)):3:4 with filledcurves fillcolor "
+          "rgb '{}' fillstyle transparent solid {} noborder notitle, \\\n",
+          i, color, alpha);
     if (on_scale < 2 || curve.marks.front().depth == 0)
-      whiskers += fmt::format("  data index {} using ({}):2:3:4 with yerrorbars linecolor rgb '{}' "
-                              "linewidth 1.2 pointtype 0 notitle, \\\n",
-                              i, on_scale < 2 ? "place($1)" : "off_scale($1)", color);
+      whiskers += fmt::format(
+          "  data index {} using ({}):3:(0):($4-$3) with vectors nohead "
+          "linecolor rgb '{}' linewidth 1.4 notitle, \\\n",
+          i, on_scale < 2 ? "place($1)" : "off_scale($1)", color);
     order.push_back(i);
   }
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
@@ -200,9 +207,12 @@ std::string plot_command(const Chart& chart) {
   for (const size_t i : order) {
     const Curve& curve = chart.curves[i];
     const CurveStyle style = curve_style(i);
-    const std::string look = fmt::format("linecolor rgb '{}' linewidth 1.6 dashtype {} pointtype "
-                                         "{} pointsize 0.6", style.color, style.dash, style.marker);
-    const std::string title = curve.label.empty() ? "notitle" : "title " + gnuplot_string(curve.label);
+    const std::string look = fmt::format(
+        "linecolor rgb '{}' linewidth 1.6 dashtype {} pointtype "
+        "{} pointsize 0.6",
+        style.color, style.dash, style.marker);
+    const std::string title =
+        curve.label.empty() ? "notitle" : "title " + gnuplot_string(legend_label(curve.label));
     const bool line = curve.marks.size() > 1;
     curves += fmt::format("{}  data index {} using ({}($1)):2 with {} {} {}",
                           curves.empty() ? "" : ", \\\n", i, line ? "on_scale" : "place",
@@ -214,12 +224,22 @@ std::string plot_command(const Chart& chart) {
   return "plot \\\n" + bands + whiskers + curves + "\n";
 }
 
+// Of the legend; none when there is one curve.
+std::vector<std::string> labels_of(const Chart& chart) {
+  std::vector<std::string> labels;
+  if (chart.curves.size() > 1)
+    for (const Curve& curve : chart.curves) labels.push_back(curve.label);
+  return labels;
+}
+
 // Two strokes across the axis where depth 0 leaves the scale.
 std::string break_marks(const DepthAxis& axis) {
   if (!axis.has_zero || axis.ticks.size() < 2) return "";
   const double at = (axis.zero_at + axis.ticks[1].at) / 2;
-  return fmt::format("set label 90 '//' at first {},graph 0 center front font ',10' textcolor "
-                     "'#444444'\n", at);
+  return fmt::format(
+      "set label 90 '//' at first {},graph 0 center front font ',10' textcolor "
+      "'#444444'\n",
+      at);
 }
 
 std::string script_of(const Plot& plot, const Chart& chart, const Quantity& quantity) {
@@ -227,29 +247,30 @@ std::string script_of(const Plot& plot, const Chart& chart, const Quantity& quan
   chart.for_each([&](const Mark& mark) { depths.push_back(mark.depth); });
   const DepthAxis x = depth_axis(depths);
   const Axis y = value_axis(chart, quantity);
-  const PageText page =
-      page_text(plot, quantity.title, chart.common, caption_of(chart, quantity));
+  const PageText page = page_text(plot, quantity.title, chart.common, caption_of(chart, quantity));
   std::string text = page.commands;
-  text += fmt::format("set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n"
-                      "set lmargin at screen {:.4f}\n",
-                      1 - (page.top_px + 8) / plot.height, (page.bottom_px + 54) / plot.height,
-                      72.0 / plot.width);
-  if (chart.curves.size() > 1)
-    text += fmt::format("set key outside right center vertical Left reverse samplen 2.2 spacing "
-                        "1.2 width -1 noautotitle font ',9' textcolor '#222222' title {} left\n",
-                        gnuplot_string(chart.varies));
-  else text += "unset key\nset rmargin 3\n";
-  text += fmt::format("# Depths are drawn at their log2; depth 0, which has none, at {}.\n"
-                      "place(d) = d > 0 ? log(d) / log(2) : {}\n"
-                      "on_scale(d) = d > 0 ? place(d) : NaN\n"
-                      "off_scale(d) = d > 0 ? NaN : place(d)\n",
-                      x.zero_at, x.zero_at);
+  const double top = 1 - (page.top_px + 8) / plot.height;
+  const double bottom = (page.bottom_px + 54) / plot.height;
+  const std::vector<std::string> labels = labels_of(chart);
+  const double right_px = labels.empty() ? 26 : legend_px(chart.varies, labels);
+  text += fmt::format(
+      "set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n"
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\n",
+      top, bottom, 78.0 / plot.width, 1 - right_px / plot.width);
+  text += labels.empty() ? "unset key\n"
+                         : legend_commands(plot, chart.varies, labels, (top + bottom) / 2);
+  text += fmt::format(
+      "# Depths are drawn at their log2; depth 0, which has none, at {}.\n"
+      "place(d) = d > 0 ? log(d) / log(2) : {}\n"
+      "on_scale(d) = d > 0 ? place(d) : NaN\n"
+      "off_scale(d) = d > 0 ? NaN : place(d)\n",
+      x.zero_at, x.zero_at);
   text += range_command('x', x.low, x.high) + tick_command('x', x.ticks);
   if (quantity.is_log) text += "set logscale y\n";
   text += range_command('y', y.low, y.high) + tick_command('y', y.ticks);
-  text += fmt::format("set xlabel {} offset 0,0.3\nset ylabel {} offset 0.5,0\n",
-                      gnuplot_string(fmt::format("depth ({}, log₂ scale)", chart.axis)),
-                      gnuplot_string(quantity.axis));
+  text += fmt::format("set xlabel {} offset 0,0.3\n",
+                      gnuplot_string(fmt::format("depth ({}, log₂ scale)", chart.axis)));
+  text += y_title_command(plot, quantity.axis);
   return text + break_marks(x) + "\n" + plot_command(chart);
 }
 
@@ -264,11 +285,15 @@ Result<Plot> depth_perplexity_figure(RunReader& reader, const FigureOptions& opt
     return input_error("{}: none of {} finished points has a depth and a finite value of {}", file,
                        points.size(), quantity.name);
   if (chart.curves.size() > kMostCurves)
-    return input_error("{}: found {} curves that differ in {}, expected at most {} to be told "
-                       "apart: choose with --model, --text or --run",
-                       file, chart.curves.size(), chart.varies, kMostCurves);
+    return input_error(
+        "{}: found {} curves that differ in {}, expected at most {} to be told "
+        "apart: choose with --model, --text or --run",
+        file, chart.curves.size(), chart.varies, kMostCurves);
   Plot plot;
-  plot.width = chart.curves.size() > 1 ? 800 : 620;
+  const std::vector<std::string> labels = labels_of(chart);
+  plot.width = labels.empty() ? 620 : 570 + static_cast<int>(legend_px(chart.varies, labels));
+  plot.height =
+      std::max(450, 160 + static_cast<int>(kLegendLinePx) * static_cast<int>(labels.size()));
   for (const Curve& curve : chart.curves)
     plot.data.push_back({fmt::format("curve: {}", curve.label.empty() ? chart.common : curve.label),
                          table_of(curve, quantity)});

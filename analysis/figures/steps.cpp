@@ -156,24 +156,22 @@ std::string margins_of(const Layout& layout, size_t row, size_t column) {
       (height - layout.top_px - layout.bottom_px - kGap * (rows - 1)) / rows;
   const double left = kLeft + static_cast<double>(column) * (panel_width + kGap);
   const double top = layout.top_px + static_cast<double>(row) * (panel_height + kGap);
-  return fmt::format("set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\n"
-                     "set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n",
-                     left / width, (left + panel_width) / width, 1 - top / height,
-                     1 - (top + panel_height) / height);
+  return fmt::format(
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\n"
+      "set tmargin at screen {:.4f}\nset bmargin at screen {:.4f}\n",
+      left / width, (left + panel_width) / width, 1 - top / height,
+      1 - (top + panel_height) / height);
 }
 
-std::string y_commands(const PanelText& panel, const PanelRange& range, bool labelled, int width) {
+std::string y_commands(const Plot& plot, const PanelText& panel, const PanelRange& range,
+                       bool labelled) {
   Axis axis = panel.is_log ? log_axis(range.low, range.high) : linear_axis(range.low, range.high);
   if (!labelled)
     for (Tick& tick : axis.ticks) tick.label.clear();
-  std::string text = fmt::format("{}set logscale y\n{}{}floor_y = {}\n", panel.is_log ? "" : "un",
-                                 range_command('y', axis.low, axis.high),
-                                 tick_command('y', axis.ticks), axis.low);
-  // As a label: a ylabel would move with the width of the tick labels.
-  if (labelled)
-    text += fmt::format("set label 81 {} at screen {:.4f},graph 0.5 center rotate front\n",
-                        gnuplot_string(panel.axis), 20.0 / width);
-  return text;
+  std::string text =
+      fmt::format("{}set logscale y\n{}{}floor_y = {}\n", panel.is_log ? "" : "un",
+                  range_command('y', axis.low, axis.high), tick_command('y', axis.ticks), axis.low);
+  return labelled ? text + y_title_command(plot, panel.axis) : text;
 }
 
 std::string x_commands(int64_t max_steps, bool labelled) {
@@ -192,8 +190,10 @@ std::string curves_of(size_t column, size_t panel, bool points) {
   const std::string source = fmt::format("data index {} using 1:", column);
   const auto cut = [](int c) { return fmt::format("(shown(${}))", c); };
   const auto band = [&](int low, int high, double alpha) {
-    return fmt::format("  {}{}:{} with filledcurves fillcolor rgb '{}' fillstyle transparent solid "
-                       "{} noborder, \\\n", source, cut(low), cut(high), color, alpha);
+    return fmt::format(
+        "  {}{}:{} with filledcurves fillcolor rgb '{}' fillstyle transparent solid "
+        "{} noborder, \\\n",
+        source, cut(low), cut(high), color, alpha);
   };
   return "plot \\\n" + band(first, first + 4, 0.15) + band(first + 1, first + 3, 0.25) +
          fmt::format("  {}{} with {} linecolor rgb '{}' linewidth 1.8 pointtype 7 pointsize 0.5\n",
@@ -201,8 +201,10 @@ std::string curves_of(size_t column, size_t panel, bool points) {
 }
 
 std::string column_heading(const std::string& label) {
-  return fmt::format("set label 80 {} at graph 0.5,graph 1 center offset 0,0.8 font ',9' "
-                     "textcolor '#222222'\n", gnuplot_string(label));
+  return fmt::format(
+      "set label 80 {} at graph 0.5,graph 1 center offset 0,0.8 font ',9' "
+      "textcolor '#222222'\n",
+      gnuplot_string(label));
 }
 
 std::string caption_of(const std::vector<Column>& columns, bool cut) {
@@ -218,14 +220,13 @@ std::string caption_of(const std::vector<Column>& columns, bool cut) {
 }
 
 std::string script_of(const Plot& plot, const std::vector<Column>& columns,
-                      const std::array<PanelRange, kPanels>& ranges,
-                      const SeriesSplit& split) {
+                      const std::array<PanelRange, kPanels>& ranges, const SeriesSplit& split) {
   const bool cut = std::any_of(ranges.begin(), ranges.end(),
                                [](const PanelRange& range) { return range.any && range.cut; });
   const PageText page =
       page_text(plot, "State and prediction, step by step", split.common, caption_of(columns, cut));
-  Layout layout{&plot, {}, page.top_px + (columns.size() > 1 ? 28 : 10), page.bottom_px + 54,
-                columns.size()};
+  Layout layout{
+      &plot, {}, page.top_px + (columns.size() > 1 ? 28 : 10), page.bottom_px + 54, columns.size()};
   for (size_t panel = 0; panel < kPanels; ++panel)
     if (ranges[panel].any) layout.panels.push_back(panel);
   size_t max_steps = 1;
@@ -239,7 +240,7 @@ std::string script_of(const Plot& plot, const std::vector<Column>& columns,
       text += fmt::format("\n# {}: {}\n", one_line(columns[column].label), kPanelTexts[panel].name);
       if (row == 0 && columns.size() > 1) text += column_heading(columns[column].label);
       text += margins_of(layout, row, column);
-      text += y_commands(kPanelTexts[panel], ranges[panel], column == 0, plot.width);
+      text += y_commands(plot, kPanelTexts[panel], ranges[panel], column == 0);
       text += x_commands(static_cast<int64_t>(max_steps), row + 1 == layout.panels.size());
       text += curves_of(column, panel, max_steps <= 16) + "unset label\n";
     }
@@ -256,9 +257,10 @@ Result<Plot> steps_figure(RunReader& reader, const FigureOptions& options) {
   for (const TrajectoryInfo& row : trajectories) settings.push_back(row.record.setting);
   const SeriesSplit split = split_by_setting(settings);
   if (trajectories.size() > kMostColumns)
-    return input_error("{}: found {} recordings that differ in {}, expected at most {} side by "
-                       "side: choose with --model, --text or --run",
-                       file, trajectories.size(), split.varies, kMostColumns);
+    return input_error(
+        "{}: found {} recordings that differ in {}, expected at most {} side by "
+        "side: choose with --model, --text or --run",
+        file, trajectories.size(), split.varies, kMostColumns);
   std::vector<Column> columns;
   for (const Series& series : split.series) {
     PLUMB_ASSIGN(Column column, column_of(reader, trajectories[series.rows.front()]));
@@ -270,15 +272,17 @@ Result<Plot> steps_figure(RunReader& reader, const FigureOptions& options) {
   const int64_t n_panels = std::count_if(ranges.begin(), ranges.end(),
                                          [](const PanelRange& range) { return range.any; });
   if (n_panels == 0)
-    return input_error("{}: the recorded steps have no state_norm and delta_norm, kl_prev or "
-                       "entropy, expected at least one of them", file);
+    return input_error(
+        "{}: the recorded steps have no state_norm and delta_norm, kl_prev or "
+        "entropy, expected at least one of them",
+        file);
   Plot plot;
   plot.width = columns.size() == 1 ? 560 : 130 + 240 * static_cast<int>(columns.size());
   plot.height = 130 + 165 * static_cast<int>(n_panels);
   for (const Column& column : columns)
-    plot.data.push_back({fmt::format("column: {}",
-                                     column.label.empty() ? split.common : column.label),
-                         table_of(column)});
+    plot.data.push_back(
+        {fmt::format("column: {}", column.label.empty() ? split.common : column.label),
+         table_of(column)});
   plot.script = script_of(plot, columns, ranges, split);
   return plot;
 }

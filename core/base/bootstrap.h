@@ -2,8 +2,8 @@
 //
 // Tokens of one window share their context, so their losses are not independent; windows (chunks)
 // nearly are. A resample draws as many chunks as there are, with replacement, and its mean is the
-// sum of their losses over the sum of their tokens, so a chunk counts by its tokens. The interval is
-// the percentile interval of the resampled means (Efron and Tibshirani: "An Introduction to the
+// sum of their losses over the sum of their tokens, so a chunk counts by its tokens. The interval
+// is the percentile interval of the resampled means (Efron and Tibshirani: "An Introduction to the
 // Bootstrap", 1993, chapter 13).
 #pragma once
 

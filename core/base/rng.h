@@ -26,6 +26,7 @@ enum class RngStream : uint8_t {
   kSpeculative = 6,   // accepting or resampling a draft
   kWavefront = 7,     // guessed tokens ahead of the wave
   kSubsample = 8,     // which positions or texts are kept
+  kWeights = 9,       // freshly initialised weights of a conversion; row: output of the matrix
 };
 
 struct DrawKey {

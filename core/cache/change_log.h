@@ -21,8 +21,9 @@ class ChangeLog {
   uint64_t now() const { return now_; }
   // The smallest position noted after `moment`, a former now(); kNone: nothing was.
   int first_since(uint64_t moment) const {
-    const auto entry = std::upper_bound(entries_.begin(), entries_.end(), moment,
-                                        [](uint64_t when, const Entry& e) { return when < e.when; });
+    const auto entry =
+        std::upper_bound(entries_.begin(), entries_.end(), moment,
+                         [](uint64_t when, const Entry& e) { return when < e.when; });
     return entry == entries_.end() ? kNone : entry->pos;
   }
 

@@ -18,6 +18,7 @@
 namespace plumb {
 
 // REQUIRES strategy.reuse != kNone.
-std::shared_ptr<const KvPolicy> make_decode_policy(const KvStrategy& strategy, const LayerCounts& layers);
+std::shared_ptr<const KvPolicy> make_decode_policy(const KvStrategy& strategy,
+                                                   const LayerCounts& layers);
 
 }  // namespace plumb

@@ -7,11 +7,11 @@
 //     r{n}        c = i div n                 compress-stride{n}  c = i div n
 //     anchor      c = min(i, 8)               compress-boundaries c = min(i, 1)
 //
-// R is the run's largest depth (R <= n: compress-last{n} keeps all). A past token's entry is the last one written to its slot. A missing
-// entry is looked for in the same layer's slots, those congruent modulo K. Under kUpstream
-// the same is done with the public constants: n counts slots, prelude slots >= 2 are compressed
-// too, and layers are told apart modulo 4 whatever the shape. For shape (2, 4) and n a multiple
-// of 4 slots the two agree.
+// R is the run's largest depth (R <= n: compress-last{n} keeps all). A past token's entry is the
+// last one written to its slot. A missing entry is looked for in the same layer's slots, those
+// congruent modulo K. Under kUpstream the same is done with the public constants: n counts slots,
+// prelude slots >= 2 are compressed too, and layers are told apart modulo 4 whatever the shape. For
+// shape (2, 4) and n a multiple of 4 slots the two agree.
 #pragma once
 
 #include <memory>

@@ -29,8 +29,9 @@ class KvPresence {
   virtual int slot_end() const = 0;  // slots lie in [-n_coda, slot_end)
 };
 
-// Rows of one sequence that arrive together at one place: positions [first_pos, first_pos + n_rows).
-// More than one row is a prefill, one row is a decode step; only the decode-* policies care.
+// Rows of one sequence that arrive together at one place: positions [first_pos, first_pos +
+// n_rows). More than one row is a prefill, one row is a decode step; only the decode-* policies
+// care.
 struct KvCall {
   Place place;
   int first_pos = 0;
@@ -49,12 +50,12 @@ constexpr int kLeaveOut = -1000000;  // an answer of find(): the position is not
 constexpr int kNowhere = -1000001;   // a slot that never holds anything
 
 struct KvPlan {
-  int store = 0;              // the slot that gets the rows; kNowhere: only this call sees them
-  int share = kNowhere;       // a second slot that gets them, whatever it held
-  bool average = false;       // `share` gets the mean over recurrences 0..step instead
-  bool overwrites = false;    // `store` may hold these positions already
+  int store = 0;            // the slot that gets the rows; kNowhere: only this call sees them
+  int share = kNowhere;     // a second slot that gets them, whatever it held
+  bool average = false;     // `share` gets the mean over recurrences 0..step instead
+  bool overwrites = false;  // `store` may hold these positions already
   KvGather gather = KvGather::kInPlace;
-  int buffer = 0;             // kBuffer: reads of one number agree on all finished positions
+  int buffer = 0;  // kBuffer: reads of one number agree on all finished positions
 };
 
 enum class KvPhase : uint8_t { kPrefill, kDecode };
@@ -68,7 +69,8 @@ class KvPolicy {
   // Called after the rows of `call` are stored, and only when some position is missing in the
   // plan's slot (or that is kNowhere): the slot that position `pos` is read from (present there),
   // or kLeaveOut. `slot` is the plan's store. The error says why the combination cannot work.
-  virtual Result<int> find(const KvCall& call, int slot, int pos, const KvPresence& stored) const = 0;
+  virtual Result<int> find(const KvCall& call, int slot, int pos,
+                           const KvPresence& stored) const = 0;
   // (slot, position) pairs that one token occupies after `num_steps` recurrences.
   virtual int64_t entries_per_token(int num_steps, KvPhase phase) const = 0;
 };

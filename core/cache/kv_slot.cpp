@@ -31,7 +31,8 @@ void KvRows::copy(size_t row, const KvRows& source, size_t from) {
   std::copy(source.values_.row(from), source.values_.row(from) + kv_dim_, values_.row(row));
 }
 
-void KvRows::blend(size_t row, std::span<const float> key, std::span<const float> value, int count) {
+void KvRows::blend(size_t row, std::span<const float> key, std::span<const float> value,
+                   int count) {
   PLUMB_CHECK(row < values_.rows() && key.size() == kv_dim_ && value.size() == kv_dim_);
   const auto n = static_cast<float>(count);
   float* mean_key = keys_.row(row / kKeyPanel) + row % kKeyPanel;
@@ -63,7 +64,8 @@ void KvSlot::fill(int pos, const KvSlot& source) {
 
 bool KvSlot::complete(int end) const {
   if (static_cast<int>(present_.size()) <= end) return n_present_ == end;
-  return std::all_of(present_.begin(), present_.begin() + end, [](uint8_t there) { return there != 0; });
+  return std::all_of(present_.begin(), present_.begin() + end,
+                     [](uint8_t there) { return there != 0; });
 }
 
 void KvSlot::mark(int pos, bool present) {

@@ -38,7 +38,9 @@ class KvSlot {
   // Row `pos` shows what `source` holds there and stays absent. REQUIRES !has(pos).
   void fill(int pos, const KvSlot& source);
 
-  bool has(int pos) const { return pos < static_cast<int>(present_.size()) && present_[static_cast<size_t>(pos)] != 0; }
+  bool has(int pos) const {
+    return pos < static_cast<int>(present_.size()) && present_[static_cast<size_t>(pos)] != 0;
+  }
   bool complete(int end) const;  // has every position below `end`
   int n_present() const { return n_present_; }
   // Marks a position whose row was written before as (not) there.

@@ -4,7 +4,8 @@
 
 namespace plumb {
 
-KvCache::KvCache(LayerCounts layers, size_t kv_dim, std::shared_ptr<const KvPolicy> policy, GatherMode mode)
+KvCache::KvCache(LayerCounts layers, size_t kv_dim, std::shared_ptr<const KvPolicy> policy,
+                 GatherMode mode)
     : layers_(layers), kv_dim_(kv_dim), policy_(std::move(policy)), mode_(mode) {
   slots_.resize(static_cast<size_t>(layers.n_coda + layers.n_prelude));
 }
@@ -36,7 +37,8 @@ Result<KvRead> KvCache::append(const Place& place, int pos0, MatView<const float
   store(call, plan, keys, values);
   if (plan.store != kNowhere) {
     const KvSlot& slot = slot_at(plan.store);
-    if (slot.complete(pos0 + call.n_rows)) return KvRead{slot.rows().view(), static_cast<size_t>(pos0)};
+    if (slot.complete(pos0 + call.n_rows))
+      return KvRead{slot.rows().view(), static_cast<size_t>(pos0)};
   }
   if (mode_ == GatherMode::kFromScratch || plan.gather == KvGather::kFresh) {
     fresh_.valid_end = 0;
@@ -51,7 +53,8 @@ void KvCache::store(const KvCall& call, const KvPlan& plan, MatView<const float>
   changes_.note(call.first_pos);
   for (int i = 0; i < call.n_rows; ++i) {
     const int pos = call.first_pos + i;
-    const auto key = keys.row_span(static_cast<size_t>(i)), value = values.row_span(static_cast<size_t>(i));
+    const auto key = keys.row_span(static_cast<size_t>(i)),
+               value = values.row_span(static_cast<size_t>(i));
     if (plan.store != kNowhere) {
       KvSlot& slot = slot_at(plan.store);
       PLUMB_CHECK(plan.overwrites || !slot.has(pos));
@@ -59,8 +62,10 @@ void KvCache::store(const KvCall& call, const KvPlan& plan, MatView<const float>
     }
     if (plan.share == kNowhere) continue;
     KvSlot& shared = slot_at(plan.share);
-    if (plan.average) shared.average(pos, key, value, call.place.step + 1);
-    else shared.write(pos, key, value);
+    if (plan.average)
+      shared.average(pos, key, value, call.place.step + 1);
+    else
+      shared.write(pos, key, value);
   }
 }
 
@@ -91,7 +96,8 @@ Result<KvRead> KvCache::gather(const KvCall& call, const KvPlan& plan, Gathered&
   const bool own_stored = plan.store != kNowhere;
   kept.valid_end = std::min(first_stale(kept), call.first_pos);
   std::vector<int>& positions = kept.positions;
-  positions.erase(std::lower_bound(positions.begin(), positions.end(), kept.valid_end), positions.end());
+  positions.erase(std::lower_bound(positions.begin(), positions.end(), kept.valid_end),
+                  positions.end());
   kept.rows.reserve(positions.size() + static_cast<size_t>(end - kept.valid_end), kv_dim_);
   for (int pos = kept.valid_end; pos < end; ++pos) {
     const size_t row = positions.size();

@@ -67,10 +67,11 @@ class KvCache : public SequenceCache, private KvPresence {
   Gathered& gathered_at(int number);
   int first_stale(const Gathered& kept) const;
 
-  void store(const KvCall& call, const KvPlan& plan, MatView<const float> keys, MatView<const float> values);
+  void store(const KvCall& call, const KvPlan& plan, MatView<const float> keys,
+             MatView<const float> values);
   Result<KvRead> fill_in_place(const KvCall& call, const KvPlan& plan);
-  Result<KvRead> gather(const KvCall& call, const KvPlan& plan, Gathered& kept, MatView<const float> keys,
-                        MatView<const float> values);
+  Result<KvRead> gather(const KvCall& call, const KvPlan& plan, Gathered& kept,
+                        MatView<const float> keys, MatView<const float> values);
 
   LayerCounts layers_;
   size_t kv_dim_;

@@ -9,23 +9,39 @@ namespace {
 
 constexpr int kMaxCount = 65536;
 
-// Rows in the order of KvNameHelp below; the enumerators sit beside their spelling.
+// In the order of the enumerators of KvLookup, KvCompression and KvDecodeReuse, kNone left out.
 constexpr KvNameHelp kHelp[] = {
-    {KvNameKind::kLookup, "full", "a token is seen at the depths it reached; where it stopped earlier it is left out"},
-    {KvNameKind::kLookup, "latest", "a missing entry is read from the deepest earlier recurrence of the same layer"},
-    {KvNameKind::kLookup, "available", "the own recurrence's entry if there is one, else as latest"},
-    {KvNameKind::kLookup, "always-last", "once an entry is missing, every token is read at its deepest recurrence, even a later one"},
-    {KvNameKind::kLookup, "skip", "tokens without an entry at this depth are left out, as with full"},
-    {KvNameKind::kLookup, "randomized", "once an entry is missing, every token is read at a random earlier recurrence (a control)"},
-    {KvNameKind::kCompression, "compress-s{n}", "recurrences i, i+n, i+2n, ... share one entry: n entries a layer, the last n written"},
-    {KvNameKind::kCompression, "compress-r{n}", "n recurrences in a row share one entry, the last written"},
-    {KvNameKind::kCompression, "compress-anchor", "the first 8 recurrences keep their own entry, all later ones share one"},
-    {KvNameKind::kCompression, "compress-first{n}", "the first n recurrences keep their own entry, all later ones share one"},
-    {KvNameKind::kCompression, "compress-last{n}", "the last n recurrences before --num-steps keep their own entry, all earlier ones share one"},
-    {KvNameKind::kCompression, "compress-stride{n}", "every n-th recurrence is kept, as with compress-r{n}"},
-    {KvNameKind::kCompression, "compress-boundaries", "the first recurrence keeps its entry, all later ones share one"},
-    {KvNameKind::kDecode, "decode-last", "a decoded token sees earlier tokens at their last recurrence, whatever its own; a prompt keeps all"},
-    {KvNameKind::kDecode, "decode-averaged", "the same with the mean over an earlier token's recurrences"},
+    {KvNameKind::kLookup, "full",
+     "a token is seen at the depths it reached; where it stopped earlier it is left out"},
+    {KvNameKind::kLookup, "latest",
+     "a missing entry is read from the deepest earlier recurrence of the same layer"},
+    {KvNameKind::kLookup, "available",
+     "the own recurrence's entry if there is one, else as latest"},
+    {KvNameKind::kLookup, "always-last",
+     "once an entry is missing, every token is read at its deepest recurrence, even a later one"},
+    {KvNameKind::kLookup, "skip",
+     "tokens without an entry at this depth are left out, as with full"},
+    {KvNameKind::kLookup, "randomized",
+     "once an entry is missing, every token is read at a random earlier recurrence (a control)"},
+    {KvNameKind::kCompression, "compress-s{n}",
+     "recurrences i, i+n, i+2n, ... share one entry: n entries a layer, the last n written"},
+    {KvNameKind::kCompression, "compress-r{n}",
+     "n recurrences in a row share one entry, the last written"},
+    {KvNameKind::kCompression, "compress-anchor",
+     "the first 8 recurrences keep their own entry, all later ones share one"},
+    {KvNameKind::kCompression, "compress-first{n}",
+     "the first n recurrences keep their own entry, all later ones share one"},
+    {KvNameKind::kCompression, "compress-last{n}",
+     "the last n recurrences before --num-steps keep their own entry, all earlier ones share one"},
+    {KvNameKind::kCompression, "compress-stride{n}",
+     "every n-th recurrence is kept, as with compress-r{n}"},
+    {KvNameKind::kCompression, "compress-boundaries",
+     "the first recurrence keeps its entry, all later ones share one"},
+    {KvNameKind::kDecode, "decode-last",
+     "a decoded token sees earlier tokens at their last recurrence, whatever its own; a prompt "
+     "keeps all"},
+    {KvNameKind::kDecode, "decode-averaged",
+     "the same with the mean over an earlier token's recurrences"},
     {KvNameKind::kDecode, "decode-first", "the same with an earlier token's first recurrence"},
 };
 constexpr size_t kFirstCompression = 6, kFirstDecode = 13;
@@ -35,7 +51,8 @@ constexpr std::string_view kCompress = "compress-";
 std::string known_names() {
   std::string text;
   for (size_t i = 0; i < kNameCount; ++i) {
-    if (i > 0) text += i == kFirstCompression ? "; each alone or with -" : i == kFirstDecode ? "; " : ", ";
+    if (i > 0)
+      text += i == kFirstCompression ? "; each alone or with -" : i == kFirstDecode ? "; " : ", ";
     text += kHelp[i].spelling;
   }
   return text;
@@ -48,17 +65,20 @@ Error unknown(std::string_view name) {
 std::optional<int> count_of(std::string_view digits) {
   int value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size() || value < 1 || value > kMaxCount)
+  if (error != std::errc() || end != digits.data() + digits.size() || value < 1 ||
+      value > kMaxCount)
     return std::nullopt;
   return value;
 }
 
 bool takes_layer_count(KvLookup lookup) {
-  return lookup == KvLookup::kLatest || lookup == KvLookup::kAvailable || lookup == KvLookup::kAlwaysLast;
+  return lookup == KvLookup::kLatest || lookup == KvLookup::kAvailable ||
+         lookup == KvLookup::kAlwaysLast;
 }
 
 // "latest", "latest-m4".
-Result<KvLookup> parse_lookup(std::string_view text, std::string_view whole, CacheIndex index, int n_core) {
+Result<KvLookup> parse_lookup(std::string_view text, std::string_view whole, CacheIndex index,
+                              int n_core) {
   std::string_view stem = text;
   std::optional<int> layers;
   if (const size_t at = text.rfind("-m"); at != std::string_view::npos) {
@@ -70,8 +90,9 @@ Result<KvLookup> parse_lookup(std::string_view text, std::string_view whole, Cac
     const auto lookup = static_cast<KvLookup>(i + 1);
     if (layers && !takes_layer_count(lookup)) break;
     if (layers && *layers != 4 && (index == CacheIndex::kUpstream || *layers != n_core))
-      return input_error("cache strategy \"{}\": -m{} counts the layers of the core, which has {}; write {}{}",
-                         whole, *layers, n_core, stem, index == CacheIndex::kUpstream ? "-m4" : "");
+      return input_error(
+          "cache strategy \"{}\": -m{} counts the layers of the core, which has {}; write {}{}",
+          whole, *layers, n_core, stem, index == CacheIndex::kUpstream ? "-m4" : "");
     return lookup;
   }
   return unknown(whole);
@@ -97,8 +118,9 @@ Result<CompressionSpec> parse_compression(std::string_view text, std::string_vie
     }
     const std::optional<int> n = count_of(digits);
     if (!n)
-      return input_error("cache strategy \"{}\": {} needs a whole number from 1 to {} at its end, found \"{}\"",
-                         whole, stem, kMaxCount, digits);
+      return input_error(
+          "cache strategy \"{}\": {} needs a whole number from 1 to {} at its end, found \"{}\"",
+          whole, stem, kMaxCount, digits);
     return CompressionSpec{kind, *n};
   }
   return unknown(whole);
@@ -109,8 +131,10 @@ bool is_public(const KvStrategy& strategy) {
     case KvCompression::kNone:
     case KvCompression::kModulo:
     case KvCompression::kMerge:
-    case KvCompression::kAnchor: return strategy.reuse == KvDecodeReuse::kNone;
-    default: return false;
+    case KvCompression::kAnchor:
+      return strategy.reuse == KvDecodeReuse::kNone;
+    default:
+      return false;
   }
 }
 
@@ -156,8 +180,10 @@ std::span<const KvNameHelp> kv_strategy_help() { return kHelp; }
 Result<KvStrategy> parse_kv_strategy(std::string_view name, CacheIndex index, int n_core) {
   PLUMB_ASSIGN(const KvStrategy strategy, parse_any(name, index, n_core));
   if (index == CacheIndex::kUpstream && !is_public(strategy))
-    return input_error("cache strategy \"{}\" does not exist in the public arithmetic (--cache-index upstream); "
-                       "use --cache-index recurrence", name);
+    return input_error(
+        "cache strategy \"{}\" does not exist in the public arithmetic (--cache-index upstream); "
+        "use --cache-index recurrence",
+        name);
   return strategy;
 }
 

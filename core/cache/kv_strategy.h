@@ -19,10 +19,25 @@ enum class CacheIndex : uint8_t {
   kUpstream,    // the literal public arithmetic: counts layer slots, moduli 2 and 4
 };
 
-enum class KvLookup : uint8_t { kNone, kFull, kLatest, kAvailable, kAlwaysLast, kSkip, kRandomized };
+enum class KvLookup : uint8_t {
+  kNone,
+  kFull,
+  kLatest,
+  kAvailable,
+  kAlwaysLast,
+  kSkip,
+  kRandomized
+};
 
 enum class KvCompression : uint8_t {
-  kNone, kModulo, kMerge, kAnchor, kFirst, kLast, kStride, kBoundaries,
+  kNone,
+  kModulo,
+  kMerge,
+  kAnchor,
+  kFirst,
+  kLast,
+  kStride,
+  kBoundaries,
 };
 
 enum class KvDecodeReuse : uint8_t { kNone, kLast, kAveraged, kFirst };
@@ -30,9 +45,9 @@ enum class KvDecodeReuse : uint8_t { kNone, kLast, kAveraged, kFirst };
 struct KvStrategy {
   KvLookup lookup = KvLookup::kFull;
   KvCompression compression = KvCompression::kNone;
-  int n = 0;                                    // of s{n}, r{n}, first{n}, last{n}, stride{n}
-  KvDecodeReuse reuse = KvDecodeReuse::kNone;   // set: lookup and compression are not used
-  std::string name;                             // canonical spelling
+  int n = 0;                                   // of s{n}, r{n}, first{n}, last{n}, stride{n}
+  KvDecodeReuse reuse = KvDecodeReuse::kNone;  // set: lookup and compression are not used
+  std::string name;                            // canonical spelling
 };
 
 enum class KvNameKind : uint8_t { kLookup, kCompression, kDecode };

@@ -20,9 +20,14 @@ class SequenceCache {
   std::span<const int32_t> ids() const { return ids_; }
 
   // Announces the tokens of the next call: their positions are [length(), length() + n) before.
-  virtual void extend(std::span<const int32_t> ids) { ids_.insert(ids_.end(), ids.begin(), ids.end()); }
+  virtual void extend(std::span<const int32_t> ids) {
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+  }
   // Forgets every token at position >= length. An error where the family cannot go back.
   virtual Status truncate(int length) = 0;
+  // Families with segments: the tokens since the last border become memory (core/decode/segments.h
+  // decides when). Nothing happens elsewhere, or right after a border.
+  virtual void end_segment() {}
   // Bytes of keys and values (or memory rows) that hold information.
   virtual size_t bytes() const = 0;
 

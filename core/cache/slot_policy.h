@@ -10,6 +10,7 @@ namespace plumb {
 
 // REQUIRES num_steps > 0 for compress-last.
 std::shared_ptr<const KvPolicy> make_slot_policy(const KvStrategy& strategy, CacheIndex index,
-                                                 const LayerCounts& layers, uint64_t seed, int num_steps);
+                                                 const LayerCounts& layers, uint64_t seed,
+                                                 int num_steps);
 
 }  // namespace plumb

@@ -29,7 +29,8 @@ Error place_failure(const jinja::Failure& failure, const std::string& where) {
 }
 
 Status check_messages(const OrderedJson& messages) {
-  if (!messages.is_array()) return input_error("messages is {}, expected an array", messages.type_name());
+  if (!messages.is_array())
+    return input_error("messages is {}, expected an array", messages.type_name());
   for (size_t i = 0; i < messages.size(); ++i) {
     const OrderedJson& message = messages[i];
     if (!message.is_object())
@@ -54,7 +55,8 @@ Status check_input(const ChatInput& input) {
   PLUMB_RETURN_IF_ERROR(check_array(input.tools, "tools"));
   PLUMB_RETURN_IF_ERROR(check_array(input.documents, "documents"));
   if (input.extra != nullptr && !input.extra->is_object())
-    return input_error("the extra template variables are {}, expected an object", input.extra->type_name());
+    return input_error("the extra template variables are {}, expected an object",
+                       input.extra->type_name());
   return ok_status();
 }
 
@@ -76,7 +78,8 @@ Result<std::string> run(const jinja::Body& body, const ChatInput& input, const s
     for (const auto& item : input.extra->items()) {
       for (size_t i = overridable; i < fixed; ++i)
         if (variables[i].first == item.key())
-          return input_error("the extra template variable \"{}\" is one that every template gets", item.key());
+          return input_error("the extra template variable \"{}\" is one that every template gets",
+                             item.key());
       variables.emplace_back(item.key(), &item.value());
     }
   }
@@ -96,8 +99,8 @@ struct ChatTemplate::Program {
   jinja::Body body;
 };
 
-Result<std::shared_ptr<const ChatTemplate::Program>> ChatTemplate::compile(std::string_view text,
-                                                                          const std::string& where) {
+Result<std::shared_ptr<const ChatTemplate::Program>> ChatTemplate::compile(
+    std::string_view text, const std::string& where) {
   if (text.size() > jinja::kMaxTemplateBytes)
     return input_error("{}: the template has {} bytes, the limit is {}", where, text.size(),
                        jinja::kMaxTemplateBytes);
@@ -124,13 +127,16 @@ Result<ChatTemplate> ChatTemplate::parse(std::string_view text, const std::strin
 Result<ChatTemplate> ChatTemplate::from_config(const Json& field, const std::string& where) {
   if (field.is_string()) return parse(field.get_ref<const std::string&>(), where);
   if (!field.is_array())
-    return input_error("{} is {}, expected a string or a list of named templates", where, field.type_name());
+    return input_error("{} is {}, expected a string or a list of named templates", where,
+                       field.type_name());
   ChatTemplate result;
   result.where_ = where;
   for (const Json& entry : field) {
-    const bool well_formed = entry.is_object() && entry.contains("name") && entry["name"].is_string() &&
-                             entry.contains("template") && entry["template"].is_string();
-    if (!well_formed) return input_error("{}: an entry without a string \"name\" and \"template\"", where);
+    const bool well_formed = entry.is_object() && entry.contains("name") &&
+                             entry["name"].is_string() && entry.contains("template") &&
+                             entry["template"].is_string();
+    if (!well_formed)
+      return input_error("{}: an entry without a string \"name\" and \"template\"", where);
     const auto& name = entry["name"].get_ref<const std::string&>();
     if (name != "default" && name != "tool_use") continue;  // for uses we have not
     PLUMB_ASSIGN(auto program, compile(entry["template"].get_ref<const std::string&>(),
@@ -152,7 +158,8 @@ Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& directory) 
     const auto path = place / "tokenizer_config.json";
     if (!is_there(path)) continue;
     PLUMB_ASSIGN(const Json config, read_json_file(path, kMaxConfigBytes));
-    if (!config.is_object()) return input_error("{} is {}, expected an object", path.string(), config.type_name());
+    if (!config.is_object())
+      return input_error("{} is {}, expected an object", path.string(), config.type_name());
     const auto field = config.find("chat_template");
     if (field == config.end() || field->is_null()) continue;
     return from_config(*field, fmt::format("{}: chat_template", path.string()));
@@ -165,7 +172,8 @@ Result<ChatTemplate> ChatTemplate::load(const std::filesystem::path& directory) 
 
 Result<std::string> ChatTemplate::render(const ChatInput& input) const {
   PLUMB_RETURN_IF_ERROR(check_input(input));
-  if (has_tools(input) && tool_program_) return run(tool_program_->body, input, where_ + " \"tool_use\"");
+  if (has_tools(input) && tool_program_)
+    return run(tool_program_->body, input, where_ + " \"tool_use\"");
   return run(program_->body, input, where_);
 }
 
@@ -179,8 +187,8 @@ Status read_token(const Json& config, const char* field, const std::string& wher
   if (it == config.end() || it->is_null()) return ok_status();
   const Json& value = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
   if (!value.is_string())
-    return input_error("{}: field \"{}\" is {}, expected a string or an object with \"content\"", where,
-                       field, value.type_name());
+    return input_error("{}: field \"{}\" is {}, expected a string or an object with \"content\"",
+                       where, field, value.type_name());
   *token = value.get<std::string>();
   return ok_status();
 }
@@ -192,7 +200,8 @@ Status load_special_tokens(const std::filesystem::path& directory, ChatInput* in
     const auto path = place / "tokenizer_config.json";
     if (!is_there(path)) continue;
     PLUMB_ASSIGN(const Json config, read_json_file(path, kMaxConfigBytes));
-    if (!config.is_object()) return input_error("{} is {}, expected an object", path.string(), config.type_name());
+    if (!config.is_object())
+      return input_error("{} is {}, expected an object", path.string(), config.type_name());
     PLUMB_RETURN_IF_ERROR(read_token(config, "bos_token", path.string(), &input->bos_token));
     return read_token(config, "eos_token", path.string(), &input->eos_token);
   }

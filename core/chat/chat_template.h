@@ -33,7 +33,7 @@ struct ChatInput {
   const OrderedJson* extra = nullptr;      // object of further variables: {"enable_thinking": true}
   bool add_generation_prompt = false;
   std::optional<std::string> bos_token, eos_token;  // undefined in the template when absent
-  std::optional<std::tm> now;  // for strftime_now; absent: the local time
+  std::optional<std::tm> now;                       // for strftime_now; absent: the local time
 };
 
 class ChatTemplate {
@@ -54,7 +54,8 @@ class ChatTemplate {
  private:
   struct Program;
   ChatTemplate() = default;
-  static Result<std::shared_ptr<const Program>> compile(std::string_view text, const std::string& where);
+  static Result<std::shared_ptr<const Program>> compile(std::string_view text,
+                                                        const std::string& where);
   static Result<ChatTemplate> from_config(const nlohmann::json& field, const std::string& where);
 
   std::string where_;

@@ -92,8 +92,8 @@ std::optional<Value> python_attribute(Runtime& runtime, const Value& object,
   }
   const bool internal = name.size() > 4 && name.starts_with("__") && name.ends_with("__");
   if (internal || object.is(Kind::kNamespace))
-    return Value::undefined(fmt::format("access to attribute '{}' of '{}' is not allowed", name,
-                                        type_name(object)));
+    return Value::undefined(
+        fmt::format("access to attribute '{}' of '{}' is not allowed", name, type_name(object)));
   return find_method(runtime, object, name);
 }
 
@@ -138,7 +138,8 @@ std::vector<size_t> slice_positions(Runtime& runtime, int64_t length, const Valu
                                     const Value& stop, const Value& step_value) {
   int64_t step = 1;
   if (!step_value.is_none()) {
-    if (!step_value.is_integral()) fail("a slice needs whole numbers, found {}", type_name(step_value));
+    if (!step_value.is_integral())
+      fail("a slice needs whole numbers, found {}", type_name(step_value));
     step = step_value.as_integer();
     if (step == 0) fail("a slice cannot have the step 0");
   }
@@ -175,17 +176,23 @@ Value slice_text(Runtime& runtime, const std::string& text, const Value& start, 
 
 int64_t length_of(Runtime& runtime, const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return 0;
+    case Kind::kUndefined:
+      return 0;
     case Kind::kString:
       runtime.spend_scan(value.as_text().size());
       return static_cast<int64_t>(count_points(value.as_text()));
     case Kind::kList:
     case Kind::kTuple:
-    case Kind::kView: return static_cast<int64_t>(value.as_list().size());
-    case Kind::kDict: return static_cast<int64_t>(value.as<DictObject>().items.size());
-    case Kind::kRange: return value.as<RangeObject>().length;
-    case Kind::kLoop: return value.as<LoopObject>().length(runtime);
-    default: fail("a {} has no length", type_name(value));
+    case Kind::kView:
+      return static_cast<int64_t>(value.as_list().size());
+    case Kind::kDict:
+      return static_cast<int64_t>(value.as<DictObject>().items.size());
+    case Kind::kRange:
+      return value.as<RangeObject>().length;
+    case Kind::kLoop:
+      return value.as<LoopObject>().length(runtime);
+    default:
+      fail("'{}' has no length", type_name(value));
   }
 }
 
@@ -199,24 +206,34 @@ bool iterable(const Value& value) {
     case Kind::kView:
     case Kind::kRange:
     case Kind::kIterator:
-    case Kind::kLoop: return true;
-    default: return false;
+    case Kind::kLoop:
+      return true;
+    default:
+      return false;
   }
 }
 
 std::shared_ptr<IteratorObject> iterate(Runtime& runtime, const Value& value) {
   runtime.spend();
   switch (value.kind()) {
-    case Kind::kUndefined: return std::make_shared<EmptyIterator>();
-    case Kind::kString: return over<TextIterator>(value);
+    case Kind::kUndefined:
+      return std::make_shared<EmptyIterator>();
+    case Kind::kString:
+      return over<TextIterator>(value);
     case Kind::kList:
     case Kind::kTuple:
-    case Kind::kView: return over<ListIterator>(value);
-    case Kind::kDict: return over<KeyIterator>(value);
-    case Kind::kRange: return over<RangeIterator>(value);
-    case Kind::kIterator: return std::static_pointer_cast<IteratorObject>(value.object());
-    case Kind::kLoop: fail("iterating over 'loop' itself is not supported");
-    default: fail("a {} cannot be iterated over", type_name(value));
+    case Kind::kView:
+      return over<ListIterator>(value);
+    case Kind::kDict:
+      return over<KeyIterator>(value);
+    case Kind::kRange:
+      return over<RangeIterator>(value);
+    case Kind::kIterator:
+      return std::static_pointer_cast<IteratorObject>(value.object());
+    case Kind::kLoop:
+      fail("iterating over 'loop' itself is not supported");
+    default:
+      fail("'{}' cannot be iterated over", type_name(value));
   }
 }
 
@@ -251,7 +268,8 @@ Value get_item(Runtime& runtime, const Value& object, const Value& key) {
     return no_attribute(object, key.as_text());
   }
   if (key.is(Kind::kInt))
-    return Value::undefined(fmt::format("'{}' has no element {}", type_name(object), key.as_integer()));
+    return Value::undefined(
+        fmt::format("'{}' has no element {}", type_name(object), key.as_integer()));
   return Value::undefined(
       fmt::format("'{}' has no element of a key of type {}", type_name(object), type_name(key)));
 }
@@ -260,7 +278,7 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
                 const Value& step) {
   if (object.is_undefined()) fail("{}", object.as_text());
   if (object.is_string()) return slice_text(runtime, object.as_text(), start, stop, step);
-  if (!object.is_sequence()) fail("a {} cannot be sliced", type_name(object));
+  if (!object.is_sequence()) fail("'{}' cannot be sliced", type_name(object));
   const List& items = object.as_list();
   List sliced;
   for (const size_t at :
@@ -272,14 +290,18 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
 Value call(Runtime& runtime, const Value& callee, const Arguments& arguments) {
   runtime.spend();
   switch (callee.kind()) {
-    case Kind::kUndefined: fail("{}", callee.as_text());
-    case Kind::kMacro: return runtime.call_macro(callee, arguments);
+    case Kind::kUndefined:
+      fail("{}", callee.as_text());
+    case Kind::kMacro:
+      return runtime.call_macro(callee, arguments);
     case Kind::kFunction: {
       const auto& function = callee.as<FunctionObject>();
       return function.call(runtime, function.self, arguments);
     }
-    case Kind::kLoop: fail("recursive loops are not supported");
-    default: fail("a {} cannot be called", type_name(callee));
+    case Kind::kLoop:
+      fail("recursive loops are not supported");
+    default:
+      fail("'{}' cannot be called", type_name(callee));
   }
 }
 

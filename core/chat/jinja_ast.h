@@ -13,20 +13,25 @@ namespace plumb::jinja {
 enum class ExprKind : uint8_t {
   kConstant,
   kName,
-  kList, kTuple,
-  kDict,         // parts: key, value, key, value, ...
-  kUnaryMinus, kUnaryPlus, kNot,
+  kList,
+  kTuple,
+  kDict,  // parts: key, value, key, value, ...
+  kUnaryMinus,
+  kUnaryPlus,
+  kNot,
   kBinary,
-  kConcat,       // a ~ b ~ c
-  kCompare,      // parts: first, then one operand for each of `compares`
-  kAnd, kOr,
+  kConcat,   // a ~ b ~ c
+  kCompare,  // parts: first, then one operand for each of `compares`
+  kAnd,
+  kOr,
   kConditional,  // parts: test, then, and otherwise where given
   kAttribute,    // parts: object; name
   kItem,         // parts: object, key
   kSlice,        // parts: object, start, stop, step; absent ones are null
   kCall,         // parts: callee
-  kFilter, kTest,  // parts: value, absent in a filter block; name
-  kNamespaceRef,   // an assignment target: name.attribute
+  kFilter,
+  kTest,          // parts: value, absent in a filter block; name
+  kNamespaceRef,  // an assignment target: name.attribute
 };
 
 struct Expr;
@@ -51,8 +56,19 @@ struct Expr {
 };
 
 enum class StatementKind : uint8_t {
-  kText, kOutput, kIf, kFor, kSet, kSetBlock, kMacro, kCallBlock, kFilterBlock, kWith,
-  kGeneration, kBreak, kContinue,
+  kText,
+  kOutput,
+  kIf,
+  kFor,
+  kSet,
+  kSetBlock,
+  kMacro,
+  kCallBlock,
+  kFilterBlock,
+  kWith,
+  kGeneration,
+  kBreak,
+  kContinue,
 };
 
 struct Statement;
@@ -75,9 +91,9 @@ struct Statement {
   ExprPtr condition;      // of `for ... if`
   ExprPtr filter;         // of a set or filter block
   Body body, otherwise;
-  std::vector<Branch> branches;                        // of if
-  std::vector<std::pair<ExprPtr, ExprPtr>> bindings;   // of with
-  std::shared_ptr<Signature> signature;                // of macro and call block
+  std::vector<Branch> branches;                       // of if
+  std::vector<std::pair<ExprPtr, ExprPtr>> bindings;  // of with
+  std::shared_ptr<Signature> signature;               // of macro and call block
 };
 
 struct Branch {

@@ -3,97 +3,9 @@
 #include <memory>
 #include <unordered_map>
 
-#include "core/base/check.h"
+#include "core/chat/jinja_evaluator.h"
 
 namespace plumb::jinja {
-namespace {
-
-// for, macro, call, filter, with, set and generation blocks open one; if does not.
-struct Scope {
-  std::shared_ptr<Scope> parent;
-  std::unordered_map<std::string, Value> variables;
-};
-using ScopePtr = std::shared_ptr<Scope>;
-
-ScopePtr open_scope(const ScopePtr& parent) {
-  auto scope = std::make_shared<Scope>();
-  scope->parent = parent;
-  return scope;
-}
-
-struct MacroObject : Object {
-  const Signature* signature = nullptr;
-  const Body* body = nullptr;
-  ScopePtr scope;  // where it was defined
-};
-
-// What stopped a body before its end.
-enum class Flow : uint8_t { kNext, kBreak, kContinue };
-
-class Evaluator final : public Runtime {
- public:
-  explicit Evaluator(std::optional<std::tm> now) : Runtime(now) {}
-  ~Evaluator() override;
-
-  std::string run(const Body& body, const Variables& variables);
-  Value call_macro(const Value& callee, const Arguments& arguments) override;
-
- private:
-  friend struct ConditionIterator;
-  class Depth;
-
-  // Statements.
-  Flow run_body(const Body& body, const ScopePtr& scope, TextSink& out);
-  Flow run_statement(const Statement& statement, const ScopePtr& scope, TextSink& out);
-  Flow run_if(const Statement& statement, const ScopePtr& scope, TextSink& out);
-  Flow run_for(const Statement& statement, const ScopePtr& scope, TextSink& out);
-  Flow run_set_block(const Statement& statement, const ScopePtr& scope);
-  Flow run_filter_block(const Statement& statement, const ScopePtr& scope, TextSink& out);
-  Flow run_with(const Statement& statement, const ScopePtr& scope, TextSink& out);
-  void run_call_block(const Statement& statement, const ScopePtr& scope, TextSink& out);
-  void assign(const Expr& target, const Value& value, const ScopePtr& scope);
-  void assign_attribute(const Expr& target, const Value& value, const ScopePtr& scope);
-  Value make_macro(const Statement& statement, const ScopePtr& scope);
-  void bind_macro(const MacroObject& macro, const Arguments& arguments, const ScopePtr& scope);
-
-  // Expressions: one function a kind, so that recursion costs small stack frames.
-  Value eval(const Expr& expr, const ScopePtr& scope);
-  Value eval_kind(const Expr& expr, const ScopePtr& scope);
-  Value eval_name(const Expr& expr, const ScopePtr& scope);
-  Value eval_sequence(const Expr& expr, const ScopePtr& scope);
-  Value eval_dict(const Expr& expr, const ScopePtr& scope);
-  Value eval_unary(const Expr& expr, const ScopePtr& scope);
-  Value eval_binary(const Expr& expr, const ScopePtr& scope);
-  Value eval_concat(const Expr& expr, const ScopePtr& scope);
-  Value eval_compare(const Expr& expr, const ScopePtr& scope);
-  Value eval_logic(const Expr& expr, const ScopePtr& scope);
-  Value eval_conditional(const Expr& expr, const ScopePtr& scope);
-  Value eval_access(const Expr& expr, const ScopePtr& scope);
-  Value eval_slice(const Expr& expr, const ScopePtr& scope);
-  Value eval_call(const Expr& expr, const ScopePtr& scope, const Value* caller = nullptr);
-  Value eval_filter(const Expr& expr, const ScopePtr& scope, const Value* input = nullptr);
-  Value eval_test(const Expr& expr, const ScopePtr& scope);
-  Arguments eval_arguments(const CallArguments& given, const ScopePtr& scope);
-  void spread(const CallArguments& given, const ScopePtr& scope, Arguments* arguments);
-
-  int line_ = 0;  // of what is being run
-  int depth_ = 0, macro_depth_ = 0;
-  std::vector<std::shared_ptr<MacroObject>> macros_;
-};
-
-class Evaluator::Depth {
- public:
-  explicit Depth(int& depth, int limit, const char* what) : depth_(depth) {
-    if (depth_ >= limit) fail("{} deeper than {} levels", what, limit);
-    ++depth_;
-  }
-  ~Depth() { --depth_; }
-  Depth(const Depth&) = delete;
-  Depth& operator=(const Depth&) = delete;
-
- private:
-  int& depth_;
-};
 
 // `for x in source if condition`, tested as the loop reaches each item.
 struct ConditionIterator : IteratorObject {
@@ -144,23 +56,37 @@ Flow Evaluator::run_body(const Body& body, const ScopePtr& scope, TextSink& out)
 
 Flow Evaluator::run_statement(const Statement& statement, const ScopePtr& scope, TextSink& out) {
   switch (statement.kind) {
-    case StatementKind::kText: out.add(statement.text); break;
-    case StatementKind::kOutput: print(*this, eval(*statement.value, scope), &out); break;
-    case StatementKind::kIf: return run_if(statement, scope, out);
-    case StatementKind::kFor: return run_for(statement, scope, out);
+    case StatementKind::kText:
+      out.add(statement.text);
+      break;
+    case StatementKind::kOutput:
+      print(*this, eval(*statement.value, scope), &out);
+      break;
+    case StatementKind::kIf:
+      return run_if(statement, scope, out);
+    case StatementKind::kFor:
+      return run_for(statement, scope, out);
     case StatementKind::kSet:
       assign(*statement.target, eval(*statement.value, scope), scope);
       break;
-    case StatementKind::kSetBlock: return run_set_block(statement, scope);
+    case StatementKind::kSetBlock:
+      return run_set_block(statement, scope);
     case StatementKind::kMacro:
       scope->variables[statement.signature->name] = make_macro(statement, scope);
       break;
-    case StatementKind::kCallBlock: run_call_block(statement, scope, out); break;
-    case StatementKind::kFilterBlock: return run_filter_block(statement, scope, out);
-    case StatementKind::kWith: return run_with(statement, scope, out);
-    case StatementKind::kGeneration: return run_body(statement.body, open_scope(scope), out);
-    case StatementKind::kBreak: return Flow::kBreak;
-    case StatementKind::kContinue: return Flow::kContinue;
+    case StatementKind::kCallBlock:
+      run_call_block(statement, scope, out);
+      break;
+    case StatementKind::kFilterBlock:
+      return run_filter_block(statement, scope, out);
+    case StatementKind::kWith:
+      return run_with(statement, scope, out);
+    case StatementKind::kGeneration:
+      return run_body(statement.body, open_scope(scope), out);
+    case StatementKind::kBreak:
+      return Flow::kBreak;
+    case StatementKind::kContinue:
+      return Flow::kContinue;
   }
   return Flow::kNext;
 }
@@ -228,7 +154,8 @@ Flow Evaluator::run_filter_block(const Statement& statement, const ScopePtr& sco
 
 Flow Evaluator::run_with(const Statement& statement, const ScopePtr& scope, TextSink& out) {
   const ScopePtr inner = open_scope(scope);
-  for (const auto& [target, value] : statement.bindings) assign(*target, eval(*value, scope), inner);
+  for (const auto& [target, value] : statement.bindings)
+    assign(*target, eval(*value, scope), inner);
   return run_body(statement.body, inner, out);
 }
 
@@ -253,7 +180,7 @@ void Evaluator::assign_attribute(const Expr& target, const Value& value, const S
   const Value space = eval_name(target, scope);
   if (space.is_undefined()) fail("{}", space.as_text());
   if (!space.is(Kind::kNamespace))
-    fail("cannot assign '{}.{}': only attributes of a namespace can be set, '{}' is a {}",
+    fail("cannot assign '{}.{}': only attributes of a namespace can be set, '{}' is of type {}",
          target.name, target.attribute, target.name, type_name(space));
   auto& attributes = space.as<NamespaceObject>().attributes;
   spend(attributes.size() / 8);
@@ -336,188 +263,6 @@ void Evaluator::bind_macro(const MacroObject& macro, const Arguments& arguments,
     scope->variables["varargs"] = list(std::move(rest), Kind::kTuple);
   }
 }
-
-Value Evaluator::eval(const Expr& expr, const ScopePtr& scope) {
-  const Depth depth(depth_, kMaxEvalDepth, "blocks and calls nested");
-  spend();
-  line_ = expr.line;
-  return eval_kind(expr, scope);
-}
-
-Value Evaluator::eval_kind(const Expr& expr, const ScopePtr& scope) {
-  switch (expr.kind) {
-    case ExprKind::kConstant: return expr.constant;
-    case ExprKind::kName: return eval_name(expr, scope);
-    case ExprKind::kList:
-    case ExprKind::kTuple: return eval_sequence(expr, scope);
-    case ExprKind::kDict: return eval_dict(expr, scope);
-    case ExprKind::kUnaryMinus:
-    case ExprKind::kUnaryPlus:
-    case ExprKind::kNot: return eval_unary(expr, scope);
-    case ExprKind::kBinary: return eval_binary(expr, scope);
-    case ExprKind::kConcat: return eval_concat(expr, scope);
-    case ExprKind::kCompare: return eval_compare(expr, scope);
-    case ExprKind::kAnd:
-    case ExprKind::kOr: return eval_logic(expr, scope);
-    case ExprKind::kConditional: return eval_conditional(expr, scope);
-    case ExprKind::kAttribute:
-    case ExprKind::kItem: return eval_access(expr, scope);
-    case ExprKind::kSlice: return eval_slice(expr, scope);
-    case ExprKind::kCall: return eval_call(expr, scope);
-    case ExprKind::kFilter: return eval_filter(expr, scope);
-    case ExprKind::kTest: return eval_test(expr, scope);
-    case ExprKind::kNamespaceRef: break;
-  }
-  PLUMB_CHECK(false);
-  return Value();
-}
-
-Value Evaluator::eval_name(const Expr& expr, const ScopePtr& scope) {
-  for (const Scope* at = scope.get(); at != nullptr; at = at->parent.get()) {
-    const auto it = at->variables.find(expr.name);
-    if (it != at->variables.end()) return it->second;
-  }
-  if (auto global = find_global(expr.name)) return *global;
-  return Value::undefined(fmt::format("'{}' is undefined", expr.name));
-}
-
-Value Evaluator::eval_sequence(const Expr& expr, const ScopePtr& scope) {
-  List items;
-  items.reserve(expr.parts.size());
-  for (const ExprPtr& part : expr.parts) items.push_back(eval(*part, scope));
-  return list(std::move(items), expr.kind == ExprKind::kList ? Kind::kList : Kind::kTuple);
-}
-
-Value Evaluator::eval_dict(const Expr& expr, const ScopePtr& scope) {
-  auto dict = std::make_shared<DictObject>();
-  dict->depth = 1;
-  for (size_t i = 0; i < expr.parts.size(); i += 2) {
-    const Value key = eval(*expr.parts[i], scope);
-    dict->set(*this, key, eval(*expr.parts[i + 1], scope));
-  }
-  return Value(Kind::kDict, std::move(dict));
-}
-
-Value Evaluator::eval_unary(const Expr& expr, const ScopePtr& scope) {
-  const Value value = eval(*expr.parts[0], scope);
-  line_ = expr.line;
-  if (expr.kind == ExprKind::kNot) return Value::boolean(!truthy(*this, value));
-  if (expr.kind == ExprKind::kUnaryMinus) return negate(value);
-  if (value.is_undefined()) fail("{}", value.as_text());
-  if (!value.is_number()) fail("unary + does not apply to {}", type_name(value));
-  return value.is(Kind::kFloat) ? value : Value::integer(value.as_integer());
-}
-
-Value Evaluator::eval_binary(const Expr& expr, const ScopePtr& scope) {
-  const Value left = eval(*expr.parts[0], scope);
-  const Value right = eval(*expr.parts[1], scope);
-  line_ = expr.line;
-  return binary(*this, expr.op, left, right);
-}
-
-Value Evaluator::eval_concat(const Expr& expr, const ScopePtr& scope) {
-  TextSink sink(*this);
-  for (const ExprPtr& part : expr.parts) print(*this, eval(*part, scope), &sink);
-  return sink.finish();
-}
-
-Value Evaluator::eval_compare(const Expr& expr, const ScopePtr& scope) {
-  Value left = eval(*expr.parts[0], scope);
-  for (size_t i = 0; i < expr.compares.size(); ++i) {
-    Value right = eval(*expr.parts[i + 1], scope);
-    line_ = expr.line;
-    if (!compare(*this, expr.compares[i], left, right)) return Value::boolean(false);
-    left = std::move(right);
-  }
-  return Value::boolean(true);
-}
-
-// The value that decided, not its truth.
-Value Evaluator::eval_logic(const Expr& expr, const ScopePtr& scope) {
-  Value left = eval(*expr.parts[0], scope);
-  if (truthy(*this, left) == (expr.kind == ExprKind::kOr)) return left;
-  return eval(*expr.parts[1], scope);
-}
-
-Value Evaluator::eval_conditional(const Expr& expr, const ScopePtr& scope) {
-  if (truthy(*this, eval(*expr.parts[0], scope))) return eval(*expr.parts[1], scope);
-  if (expr.parts.size() > 2) return eval(*expr.parts[2], scope);
-  return Value::undefined("the inline if is false and has no else");
-}
-
-Value Evaluator::eval_access(const Expr& expr, const ScopePtr& scope) {
-  const Value object = eval(*expr.parts[0], scope);
-  if (expr.kind == ExprKind::kAttribute) {
-    line_ = expr.line;
-    return get_attribute(*this, object, expr.name);
-  }
-  const Value key = eval(*expr.parts[1], scope);
-  line_ = expr.line;
-  return get_item(*this, object, key);
-}
-
-Value Evaluator::eval_slice(const Expr& expr, const ScopePtr& scope) {
-  const Value object = eval(*expr.parts[0], scope);
-  Value bounds[3];
-  for (size_t i = 0; i < 3; ++i)
-    if (expr.parts[i + 1]) bounds[i] = eval(*expr.parts[i + 1], scope);
-  line_ = expr.line;
-  return get_slice(*this, object, bounds[0], bounds[1], bounds[2]);
-}
-
-Value Evaluator::eval_call(const Expr& expr, const ScopePtr& scope, const Value* caller) {
-  const Value callee = eval(*expr.parts[0], scope);
-  Arguments arguments = eval_arguments(*expr.arguments, scope);
-  if (caller != nullptr) arguments.named.emplace_back("caller", *caller);
-  line_ = expr.line;
-  return call(*this, callee, arguments);
-}
-
-// `input` stands for the innermost value of a filter or set block.
-Value Evaluator::eval_filter(const Expr& expr, const ScopePtr& scope, const Value* input) {
-  const Expr* inner = expr.parts[0].get();
-  Value value;
-  if (inner == nullptr) value = *input;
-  else if (input != nullptr) value = eval_filter(*inner, scope, input);
-  else value = eval(*inner, scope);
-  const Arguments arguments = eval_arguments(*expr.arguments, scope);
-  line_ = expr.line;
-  return apply_filter(*this, expr.name, value, arguments);
-}
-
-Value Evaluator::eval_test(const Expr& expr, const ScopePtr& scope) {
-  const Value value = eval(*expr.parts[0], scope);
-  const Arguments arguments = eval_arguments(*expr.arguments, scope);
-  line_ = expr.line;
-  return Value::boolean(apply_test(*this, expr.name, value, arguments));
-}
-
-Arguments Evaluator::eval_arguments(const CallArguments& given, const ScopePtr& scope) {
-  Arguments arguments;
-  for (const ExprPtr& part : given.positional) arguments.positional.push_back(eval(*part, scope));
-  for (const auto& [name, part] : given.named) arguments.named.emplace_back(name, eval(*part, scope));
-  if (given.star || given.star_star) spread(given, scope, &arguments);
-  return arguments;
-}
-
-void Evaluator::spread(const CallArguments& given, const ScopePtr& scope, Arguments* arguments) {
-  if (given.star) {
-    for (const Value& item : to_list(*this, eval(*given.star, scope)))
-      arguments->positional.push_back(item);
-  }
-  if (!given.star_star) return;
-  const Value mapping = eval(*given.star_star, scope);
-  if (!mapping.is(Kind::kDict)) fail("** needs a dict, found {}", type_name(mapping));
-  for (const auto& [key, value] : mapping.as<DictObject>().items) {
-    if (!key.is_string()) fail("** needs names as keys, found {}", type_name(key));
-    for (const auto& [name, other] : arguments->named)
-      if (name == key.as_text()) fail("the argument '{}' is given twice", name);
-    spend(arguments->named.size() / 8);
-    arguments->named.emplace_back(key.as_text(), value);
-  }
-}
-
-}  // namespace
 
 std::string render(const Body& body, const Variables& variables, std::optional<std::tm> now) {
   return Evaluator(now).run(body, variables);

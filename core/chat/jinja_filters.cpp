@@ -51,7 +51,8 @@ Value filter_escape(Runtime& runtime, const Value& value, const Arguments& argum
 Value filter_replace(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Bound bound("replace", arguments, {"old", "new", "count"}, 2);
   Arguments plain;
-  plain.positional = {runtime.text(text_of(runtime, bound[0])), runtime.text(text_of(runtime, bound[1]))};
+  plain.positional = {runtime.text(text_of(runtime, bound[0])),
+                      runtime.text(text_of(runtime, bound[1]))};
   if (bound.has(2) && !bound[2].is_none()) plain.positional.push_back(bound[2]);
   const Value text = runtime.text(text_of(runtime, value));
   return call(runtime, *find_method(runtime, text, "replace"), plain);
@@ -62,8 +63,10 @@ Value filter_indent(Runtime& runtime, const Value& value, const Arguments& argum
   if (value.is_undefined()) fail("{}", value.as_text());
   if (!value.is_string()) fail("indent needs a string, found {}", type_name(value));
   TextSink margin(runtime);
-  if (bound.has(0) && bound[0].is_string()) margin.add(bound[0].as_text());
-  else margin.pad(static_cast<size_t>(std::max<int64_t>(bound.integer(0, 4), 0)));
+  if (bound.has(0) && bound[0].is_string())
+    margin.add(bound[0].as_text());
+  else
+    margin.pad(static_cast<size_t>(std::max<int64_t>(bound.integer(0, 4), 0)));
   const std::string indent = margin.take();
   const bool first = bound.flag(runtime, 1, false), blank = bound.flag(runtime, 2, false);
   TextSink sink(runtime);
@@ -155,11 +158,14 @@ Value filter_round(Runtime& runtime, const Value& value, const Arguments& argume
   if (method == "common")
     return value.is_integral() ? Value::integer(value.as_integer())
                                : Value::real(round_common(value.as_real(), precision));
-  if (method != "ceil" && method != "floor") fail("round: the method '{}' is not common, ceil or floor", method);
-  const Value scale = binary(runtime, BinaryOp::kPow, Value::integer(10), Value::integer(precision));
+  if (method != "ceil" && method != "floor")
+    fail("round: the method '{}' is not common, ceil or floor", method);
+  const Value scale =
+      binary(runtime, BinaryOp::kPow, Value::integer(10), Value::integer(precision));
   const Value scaled = binary(runtime, BinaryOp::kMul, value, scale);
   if (!std::isfinite(scaled.as_real())) fail("round: {} has no {}", scaled.as_real(), method);
-  const double whole = method == "ceil" ? std::ceil(scaled.as_real()) : std::floor(scaled.as_real());
+  const double whole =
+      method == "ceil" ? std::ceil(scaled.as_real()) : std::floor(scaled.as_real());
   return Value::real(whole / scale.as_real());
 }
 
@@ -170,8 +176,10 @@ Value filter_tojson(Runtime& runtime, const Value& value, const Arguments& argum
   style.sort_keys = bound.flag(runtime, 3, false);
   if (bound.has(1) && !bound[1].is_none()) {
     TextSink level(runtime);
-    if (bound[1].is_string()) level.add(bound[1].as_text());
-    else level.pad(static_cast<size_t>(std::max<int64_t>(bound.integer(1, 0), 0)));
+    if (bound[1].is_string())
+      level.add(bound[1].as_text());
+    else
+      level.pad(static_cast<size_t>(std::max<int64_t>(bound.integer(1, 0), 0)));
     style.indent = level.take();
     style.item_separator = ",";
   }

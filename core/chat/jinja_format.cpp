@@ -40,7 +40,8 @@ void place(std::string_view body, const Spec& spec, char default_align, TextSink
     for (int64_t i = 0; i < count; ++i) sink->add(fill);
   };
   size_t head = 0;
-  if (align == '=' && !body.empty() && (body[0] == '-' || body[0] == '+' || body[0] == ' ')) head = 1;
+  if (align == '=' && !body.empty() && (body[0] == '-' || body[0] == '+' || body[0] == ' '))
+    head = 1;
   if (align == '=' && spec.alternate && body.size() > head + 2 && body[head] == '0' &&
       body[head + 1] >= 'a')
     head += 2;
@@ -65,11 +66,20 @@ std::string format_integer(int64_t value, const Spec& spec) {
   const uint64_t size = value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
   std::string digits;
   switch (spec.type) {
-    case 'x': digits = (spec.alternate ? "0x" : "") + fmt::format("{:x}", size); break;
-    case 'X': digits = (spec.alternate ? "0X" : "") + fmt::format("{:X}", size); break;
-    case 'o': digits = (spec.alternate ? "0o" : "") + fmt::format("{:o}", size); break;
-    case 'b': digits = (spec.alternate ? "0b" : "") + fmt::format("{:b}", size); break;
-    default: digits = fmt::format("{}", size);
+    case 'x':
+      digits = (spec.alternate ? "0x" : "") + fmt::format("{:x}", size);
+      break;
+    case 'X':
+      digits = (spec.alternate ? "0X" : "") + fmt::format("{:X}", size);
+      break;
+    case 'o':
+      digits = (spec.alternate ? "0o" : "") + fmt::format("{:o}", size);
+      break;
+    case 'b':
+      digits = (spec.alternate ? "0b" : "") + fmt::format("{:b}", size);
+      break;
+    default:
+      digits = fmt::format("{}", size);
   }
   if (spec.group) digits = group_thousands(digits);
   return with_sign(value < 0, spec.sign, digits);
@@ -83,12 +93,23 @@ std::string format_real(double value, const Spec& spec) {
     digits = std::isnan(value) ? "nan" : "inf";
   } else {
     switch (spec.type) {
-      case 'e': digits = fmt::format("{:.{}e}", size, precision); break;
-      case 'E': digits = fmt::format("{:.{}E}", size, precision); break;
-      case 'g': digits = fmt::format("{:.{}g}", size, precision); break;
-      case 'G': digits = fmt::format("{:.{}G}", size, precision); break;
-      case '%': digits = fmt::format("{:.{}f}%", size * 100, precision); break;
-      default: digits = fmt::format("{:.{}f}", size, precision);
+      case 'e':
+        digits = fmt::format("{:.{}e}", size, precision);
+        break;
+      case 'E':
+        digits = fmt::format("{:.{}E}", size, precision);
+        break;
+      case 'g':
+        digits = fmt::format("{:.{}g}", size, precision);
+        break;
+      case 'G':
+        digits = fmt::format("{:.{}G}", size, precision);
+        break;
+      case '%':
+        digits = fmt::format("{:.{}f}%", size * 100, precision);
+        break;
+      default:
+        digits = fmt::format("{:.{}f}", size, precision);
     }
   }
   if (spec.group) digits = group_thousands(digits);
@@ -96,7 +117,8 @@ std::string format_real(double value, const Spec& spec) {
 }
 
 void put_text(std::string_view text, const Spec& spec, TextSink* sink) {
-  if (spec.precision) text = text.substr(0, byte_of_point(text, static_cast<size_t>(*spec.precision)));
+  if (spec.precision)
+    text = text.substr(0, byte_of_point(text, static_cast<size_t>(*spec.precision)));
   place(text, spec, '<', sink);
 }
 
@@ -128,8 +150,11 @@ class PercentValues {
     return *value;
   }
   void finish() const {
-    const bool list_like = values_.is(Kind::kDict) || values_.is(Kind::kList) || values_.is(Kind::kRange);
-    const size_t count = values_.is(Kind::kTuple) ? values_.as_list().size() : list_like || named_ ? 0 : 1;
+    const bool list_like = values_.is(Kind::kDict) || values_.is(Kind::kList) ||
+                           values_.is(Kind::kRange) || values_.is_undefined();
+    const size_t count = values_.is(Kind::kTuple) ? values_.as_list().size()
+                         : list_like || named_    ? 0
+                                                  : 1;
     if (at_ < count) fail("%: not all values were used by the format");
   }
   Runtime& runtime() { return runtime_; }
@@ -160,7 +185,8 @@ void put_percent(PercentValues& values, const Value& value, Spec spec, TextSink*
     case 'a': {
       if (spec.type == 'a') fail("%a is not supported");
       if (!spec.align) spec.align = '>';
-      return put_text(spec.type == 's' ? to_text(runtime, value) : repr_of(runtime, value), spec, sink);
+      return put_text(spec.type == 's' ? to_text(runtime, value) : repr_of(runtime, value), spec,
+                      sink);
     }
     case 'd':
     case 'i':
@@ -179,7 +205,8 @@ void put_percent(PercentValues& values, const Value& value, Spec spec, TextSink*
     case 'G':
       if (!value.is_number()) fail("%{} needs a number, found {}", spec.type, type_name(value));
       return place(format_real(value.as_real(), spec), spec, '>', sink);
-    default: fail("%: the conversion '{}' is not supported", spec.type);
+    default:
+      fail("%: the conversion '{}' is not supported", spec.type);
   }
 }
 
@@ -195,12 +222,18 @@ void percent_item(PercentValues& values, std::string_view format, size_t* at, Te
   }
   for (; *at < format.size(); ++*at) {
     const char c = format[*at];
-    if (c == '-') spec.align = '<';
-    else if (c == '+') spec.sign = '+';
-    else if (c == ' ') spec.sign = spec.sign == '+' ? '+' : ' ';
-    else if (c == '0') spec.zero = true;
-    else if (c == '#') spec.alternate = true;
-    else break;
+    if (c == '-')
+      spec.align = '<';
+    else if (c == '+')
+      spec.sign = '+';
+    else if (c == ' ')
+      spec.sign = spec.sign == '+' ? '+' : ' ';
+    else if (c == '0')
+      spec.zero = true;
+    else if (c == '#')
+      spec.alternate = true;
+    else
+      break;
   }
   if (*at < format.size() && format[*at] == '*') fail("%: a width of * is not supported");
   spec.width = read_number(format, at, kMaxWidth);
@@ -208,7 +241,8 @@ void percent_item(PercentValues& values, std::string_view format, size_t* at, Te
     ++*at;
     spec.precision = read_number(format, at, kMaxPrecision);
   }
-  while (*at < format.size() && (format[*at] == 'l' || format[*at] == 'h' || format[*at] == 'L')) ++*at;
+  while (*at < format.size() && (format[*at] == 'l' || format[*at] == 'h' || format[*at] == 'L'))
+    ++*at;
   if (*at >= format.size()) fail("%: the format ends inside a conversion");
   spec.type = format[(*at)++];
   if (spec.type == '%') return sink->add("%");
@@ -232,7 +266,8 @@ Spec parse_spec(std::string_view text) {
     spec.align = text[at++];
   }
   const auto take = [&](char c) { return at < text.size() && text[at] == c && ++at; };
-  if (at < text.size() && (text[at] == '+' || text[at] == '-' || text[at] == ' ')) spec.sign = text[at++];
+  if (at < text.size() && (text[at] == '+' || text[at] == '-' || text[at] == ' '))
+    spec.sign = text[at++];
   spec.alternate = take('#');
   spec.zero = take('0');
   spec.width = read_number(text, &at, kMaxWidth);
@@ -243,33 +278,41 @@ Spec parse_spec(std::string_view text) {
   return spec;
 }
 
-void put_formatted(Runtime& runtime, const Value& value, std::string_view spec_text, TextSink* sink) {
+void put_formatted(Runtime& runtime, const Value& value, std::string_view spec_text,
+                   TextSink* sink) {
   if (spec_text.empty()) return print(runtime, value, sink);
   const Spec spec = parse_spec(spec_text);
-  const std::string_view types = value.is_string() ? "s" : value.is(Kind::kFloat) ? "eEfFgG%" : "dxXobeEfFgG%";
+  const std::string_view types = value.is_string()        ? "s"
+                                 : value.is(Kind::kFloat) ? "eEfFgG%"
+                                                          : "dxXobeEfFgG%";
   const bool known = spec.type == 0 || types.find(spec.type) != std::string_view::npos;
   const bool bare_number = value.is(Kind::kFloat) && spec.type == 0;
   const bool number_only = value.is_string() && (spec.align == '=' || spec.zero || spec.group ||
                                                  spec.alternate || spec.sign != '-');
   if (!known || (bare_number && spec.precision) || number_only ||
       !(value.is_string() || value.is_number()) || (value.is(Kind::kBool) && spec.type == 0))
-    fail("format: '{}' is not supported for a {}", spec_text, type_name(value));
+    fail("format: '{}' is not supported for type {}", spec_text, type_name(value));
   if (value.is_string()) return put_text(value.as_text(), spec, sink);
   if (bare_number) {
     const std::string digits = repr_real(std::fabs(value.as_real()));
     return place(with_sign(std::signbit(value.as_real()), spec.sign,
-                           spec.group ? group_thousands(digits) : digits), spec, '>', sink);
+                           spec.group ? group_thousands(digits) : digits),
+                 spec, '>', sink);
   }
-  const bool whole = value.is_integral() && (spec.type == 0 || std::string_view("dxXob").find(spec.type) != std::string_view::npos);
+  const bool whole =
+      value.is_integral() &&
+      (spec.type == 0 || std::string_view("dxXob").find(spec.type) != std::string_view::npos);
   if (spec.zero && spec.group) fail("format: '{}' is not supported", spec_text);
   if (whole && spec.precision) fail("format: an int takes no precision, found '{}'", spec_text);
-  place(whole ? format_integer(value.as_integer(), spec) : format_real(value.as_real(), spec), spec, '>', sink);
+  place(whole ? format_integer(value.as_integer(), spec) : format_real(value.as_real(), spec), spec,
+        '>', sink);
 }
 
 const Value& brace_value(std::string_view name, const Arguments& arguments, size_t* automatic) {
   size_t at = 0;
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) {
-    const size_t index = name.empty() ? (*automatic)++ : static_cast<size_t>(read_number(name, &at, 1 << 20));
+    const size_t index =
+        name.empty() ? (*automatic)++ : static_cast<size_t>(read_number(name, &at, 1 << 20));
     if (at != name.size()) fail("format: '{{{}}}' is not supported", name);
     if (index >= arguments.positional.size()) fail("format: no value for position {}", index);
     return arguments.positional[index];
@@ -314,21 +357,27 @@ Value format_braces(Runtime& runtime, std::string_view format, const Arguments& 
       continue;
     }
     const size_t close = format.find('}', at);
-    if (format[at] == '}' || close == std::string_view::npos) fail("format: a single '{}'", format[at]);
+    if (format[at] == '}' || close == std::string_view::npos)
+      fail("format: a single '{}'", format[at]);
     std::string_view field = format.substr(at + 1, close - at - 1);
     if (field.find('{') != std::string_view::npos) fail("format: nested fields are not supported");
     at = close + 1;
     const size_t colon = std::min(field.find(':'), field.size());
-    const std::string_view spec = colon < field.size() ? field.substr(colon + 1) : std::string_view();
+    const std::string_view spec =
+        colon < field.size() ? field.substr(colon + 1) : std::string_view();
     std::string_view name = field.substr(0, colon);
     const size_t bang = std::min(name.find('!'), name.size());
     const std::string_view conversion = name.substr(bang);
     name = name.substr(0, bang);
     const Value& value = brace_value(name, arguments, &automatic);
-    if (conversion.empty()) put_formatted(runtime, value, spec, &sink);
-    else if (conversion == "!s") put_formatted(runtime, Value::text(to_text(runtime, value)), spec, &sink);
-    else if (conversion == "!r") put_formatted(runtime, Value::text(repr_of(runtime, value)), spec, &sink);
-    else fail("format: the conversion '{}' is not supported", conversion);
+    if (conversion.empty())
+      put_formatted(runtime, value, spec, &sink);
+    else if (conversion == "!s")
+      put_formatted(runtime, Value::text(to_text(runtime, value)), spec, &sink);
+    else if (conversion == "!r")
+      put_formatted(runtime, Value::text(repr_of(runtime, value)), spec, &sink);
+    else
+      fail("format: the conversion '{}' is not supported", conversion);
   }
   return sink.finish();
 }

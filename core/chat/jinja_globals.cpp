@@ -34,8 +34,10 @@ Value make_dict(Runtime& runtime, const Value&, const Arguments& arguments) {
 
 Value make_namespace(Runtime& runtime, const Value&, const Arguments& arguments) {
   std::vector<std::pair<std::string, Value>> attributes;
-  for (const auto& [key, value] : build_dict(runtime, "namespace", arguments)->items) {
-    if (!key.is_string()) fail("namespace: a name is a {}, expected a string", type_name(key));
+  const auto dict = build_dict(runtime, "namespace", arguments);
+  for (const auto& [key, value] : dict->items) {
+    if (!key.is_string())
+      fail("namespace: a name is of type {}, expected a string", type_name(key));
     attributes.emplace_back(key.as_text(), value);
   }
   return runtime.name_space(std::move(attributes));
@@ -53,8 +55,8 @@ Value make_range(Runtime&, const Value&, const Arguments& arguments) {
   if (forward ? range->start < range->stop : range->start > range->stop) {
     const uint64_t low = static_cast<uint64_t>(forward ? range->start : range->stop);
     const uint64_t high = static_cast<uint64_t>(forward ? range->stop : range->start);
-    const uint64_t step = forward ? static_cast<uint64_t>(range->step)
-                                  : 0 - static_cast<uint64_t>(range->step);
+    const uint64_t step =
+        forward ? static_cast<uint64_t>(range->step) : 0 - static_cast<uint64_t>(range->step);
     const uint64_t length = (high - low - 1) / step + 1;
     if (length > static_cast<uint64_t>(kMaxRangeLength))
       fail("range: {} items, the limit is {}", length, kMaxRangeLength);

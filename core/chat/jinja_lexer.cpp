@@ -42,7 +42,9 @@ class Lexer {
   }
 
  private:
-  [[noreturn]] void fail_here(std::string message) const { throw Failure{std::move(message), line_}; }
+  [[noreturn]] void fail_here(std::string message) const {
+    throw Failure{std::move(message), line_};
+  }
   std::string_view rest(size_t at) const { return std::string_view(source_).substr(at); }
   char peek(size_t at) const { return at < source_.size() ? source_[at] : '\0'; }
   bool starts(size_t at, std::string_view text) const { return rest(at).starts_with(text); }
@@ -133,7 +135,7 @@ class Lexer {
   void lex_comment() {
     for (size_t at = at_; at < source_.size(); ++at)
       if (const auto end = closing(at, "#}", true)) return close(*end);
-    fail_here("a comment is not closed");
+    if (at_ < source_.size()) fail_here("a comment is not closed");
   }
 
   void lex_raw(size_t content) {
@@ -150,7 +152,7 @@ class Lexer {
       if (!text.empty()) push(TokenKind::kData, text);
       return close(*end);
     }
-    fail_here("a raw block is not closed");
+    if (at_ < source_.size()) fail_here("a raw block is not closed");
   }
 
   void lex_tag(std::string_view mark, bool block) {
@@ -221,7 +223,8 @@ class Lexer {
     bool overflow = false;
     const auto value = parse_integer(rest(at_).substr(0, end - at_), 0, &overflow);
     if (overflow || !value)
-      fail_here(fmt::format("the number {} does not fit in 64 bits", rest(at_).substr(0, end - at_)));
+      fail_here(
+          fmt::format("the number {} does not fit in 64 bits", rest(at_).substr(0, end - at_)));
     push(TokenKind::kInteger).integer = *value;
     move_to(end);
     return true;
@@ -248,10 +251,9 @@ class Lexer {
   }
 
   void lex_operator(std::string* open) {
-    static constexpr std::string_view kOperators[] = {"**", "//", "==", "!=", ">=", "<=", "+", "-",
-                                                      "/",  "*",  "%",  "~",  "[",  "]",  "(", ")",
-                                                      "{",  "}",  ">",  "<",  "=",  ".",  ":", "|",
-                                                      ",",  ";"};
+    static constexpr std::string_view kOperators[] = {
+        "**", "//", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[",
+        "]",  "(",  ")",  "{",  "}",  ">",  "<", "=", ".", ":", "|", ",", ";"};
     for (const std::string_view op : kOperators) {
       if (!starts(at_, op)) continue;
       balance(op[0], open);
@@ -264,12 +266,16 @@ class Lexer {
   }
 
   void balance(char op, std::string* open) const {
-    if (op == '(') open->push_back(')');
-    else if (op == '[') open->push_back(']');
-    else if (op == '{') open->push_back('}');
+    if (op == '(')
+      open->push_back(')');
+    else if (op == '[')
+      open->push_back(']');
+    else if (op == '{')
+      open->push_back('}');
     if (op != ')' && op != ']' && op != '}') return;
     if (open->empty()) fail_here(fmt::format("unexpected '{}'", op));
-    if (open->back() != op) fail_here(fmt::format("unexpected '{}', expected '{}'", op, open->back()));
+    if (open->back() != op)
+      fail_here(fmt::format("unexpected '{}', expected '{}'", op, open->back()));
     open->pop_back();
   }
 
@@ -278,7 +284,8 @@ class Lexer {
     for (size_t i = 0; i < count; ++i, ++*at) {
       const char c = *at < text.size() ? text[*at] : '\0';
       const char low = static_cast<char>(c | 0x20);
-      if (!is_digit_char(c) && !(low >= 'a' && low <= 'f')) fail_here("a string has a broken escape");
+      if (!is_digit_char(c) && !(low >= 'a' && low <= 'f'))
+        fail_here("a string has a broken escape");
       value = value * 16 + static_cast<char32_t>(is_digit_char(c) ? c - '0' : low - 'a' + 10);
     }
     if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000))

@@ -9,18 +9,23 @@
 namespace plumb::jinja {
 
 enum class TokenKind : uint8_t {
-  kData,           // text between tags, already trimmed
-  kVariableBegin, kVariableEnd,  // {{ }}
-  kBlockBegin, kBlockEnd,        // {% %}
-  kName, kString, kInteger, kFloat,
-  kOperator,       // `text` says which
+  kData,  // text between tags, already trimmed
+  kVariableBegin,
+  kVariableEnd,  // {{ }}
+  kBlockBegin,
+  kBlockEnd,  // {% %}
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kOperator,  // `text` says which
   kEnd,
 };
 
 struct Token {
   TokenKind kind = TokenKind::kEnd;
   int line = 1;
-  std::string text;      // data, name, operator, or the unescaped string
+  std::string text;  // data, name, operator, or the unescaped string
   int64_t integer = 0;
   double real = 0;
 };

@@ -21,8 +21,10 @@ bool is_printable(char32_t point) {
     case U_UNASSIGNED:
     case U_LINE_SEPARATOR:
     case U_PARAGRAPH_SEPARATOR:
-    case U_SPACE_SEPARATOR: return false;
-    default: return true;
+    case U_SPACE_SEPARATOR:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -106,7 +108,8 @@ std::string repr_real(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
   char buffer[64];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::scientific);
   std::string_view text(buffer, static_cast<size_t>(end.ptr - buffer));
   std::string out;
   if (text.front() == '-') {
@@ -125,7 +128,8 @@ std::string repr_real(double value) {
     if (count > 1) out += "." + digits.substr(1);
     return out + fmt::format("e{}{:02}", exponent < 0 ? '-' : '+', std::abs(exponent));
   }
-  if (exponent < 0) return out + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
+  if (exponent < 0)
+    return out + "0." + std::string(static_cast<size_t>(-exponent - 1), '0') + digits;
   if (count <= exponent + 1)
     return out + digits + std::string(static_cast<size_t>(exponent + 1 - count), '0') + ".0";
   const auto point = static_cast<size_t>(exponent + 1);
@@ -169,7 +173,8 @@ std::optional<double> parse_real(std::string_view text) {
     const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
     if (end != digits.data() + digits.size() || code == std::errc::invalid_argument) return {};
     // Out of range leaves the value untouched; strtod knows which of 0 and infinity is meant.
-    if (code == std::errc::result_out_of_range) value = std::strtod(std::string(digits).c_str(), nullptr);
+    if (code == std::errc::result_out_of_range)
+      value = std::strtod(std::string(digits).c_str(), nullptr);
   }
   return negative ? -value : value;
 }

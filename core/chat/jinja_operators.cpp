@@ -46,11 +46,16 @@ bool equal_dicts(Runtime& runtime, const DictObject& a, const DictObject& b) {
 
 bool holds(CompareOp op, int order) {
   switch (op) {
-    case CompareOp::kLt: return order == -1;
-    case CompareOp::kLe: return order == -1 || order == 0;
-    case CompareOp::kGt: return order == 1;
-    case CompareOp::kGe: return order == 1 || order == 0;
-    default: return false;
+    case CompareOp::kLt:
+      return order == -1;
+    case CompareOp::kLe:
+      return order == -1 || order == 0;
+    case CompareOp::kGt:
+      return order == 1;
+    case CompareOp::kGe:
+      return order == 1 || order == 0;
+    default:
+      return false;
   }
 }
 
@@ -105,7 +110,8 @@ Value integer_binary(BinaryOp op, int64_t a, int64_t b) {
       break;
     case BinaryOp::kDiv:
       if (b == 0) fail("division by zero");
-      return Value::real(static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
+      return Value::real(
+          static_cast<double>(static_cast<long double>(a) / static_cast<long double>(b)));
     case BinaryOp::kFloorDiv:
       if (b == 0) fail("division by zero");
       if (b == -1 && a == INT64_MIN) overflow(op);
@@ -144,7 +150,8 @@ double real_power(double a, double b) {
   if (a < 0 && std::isfinite(a) && std::isfinite(b) && b != std::floor(b))
     fail("a fractional power of a negative number is not supported");
   const double power = std::pow(a, b);
-  if (std::isinf(power) && std::isfinite(a) && std::isfinite(b)) fail("the result of ** is too large");
+  if (std::isinf(power) && std::isfinite(a) && std::isfinite(b))
+    fail("the result of ** is too large");
   return power;
 }
 
@@ -152,13 +159,20 @@ Value real_binary(BinaryOp op, double a, double b) {
   if ((op == BinaryOp::kDiv || op == BinaryOp::kFloorDiv) && b == 0) fail("division by zero");
   if (op == BinaryOp::kMod && b == 0) fail("modulo by zero");
   switch (op) {
-    case BinaryOp::kAdd: return Value::real(a + b);
-    case BinaryOp::kSub: return Value::real(a - b);
-    case BinaryOp::kMul: return Value::real(a * b);
-    case BinaryOp::kDiv: return Value::real(a / b);
-    case BinaryOp::kFloorDiv: return Value::real(real_floor_divide(a, b));
-    case BinaryOp::kMod: return Value::real(real_modulo(a, b));
-    case BinaryOp::kPow: return Value::real(real_power(a, b));
+    case BinaryOp::kAdd:
+      return Value::real(a + b);
+    case BinaryOp::kSub:
+      return Value::real(a - b);
+    case BinaryOp::kMul:
+      return Value::real(a * b);
+    case BinaryOp::kDiv:
+      return Value::real(a / b);
+    case BinaryOp::kFloorDiv:
+      return Value::real(real_floor_divide(a, b));
+    case BinaryOp::kMod:
+      return Value::real(real_modulo(a, b));
+    case BinaryOp::kPow:
+      return Value::real(real_power(a, b));
   }
   return Value();
 }
@@ -203,18 +217,24 @@ bool repeatable(const Value& value) { return value.is_string() || value.is_seque
 bool truthy(Runtime& runtime, const Value& value) {
   switch (value.kind()) {
     case Kind::kUndefined:
-    case Kind::kNone: return false;
+    case Kind::kNone:
+      return false;
     case Kind::kBool:
-    case Kind::kInt: return value.as_integer() != 0;
-    case Kind::kFloat: return value.as_real() != 0;
-    case Kind::kString: return !value.as_text().empty();
+    case Kind::kInt:
+      return value.as_integer() != 0;
+    case Kind::kFloat:
+      return value.as_real() != 0;
+    case Kind::kString:
+      return !value.as_text().empty();
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kDict:
     case Kind::kView:
     case Kind::kRange:
-    case Kind::kLoop: return length_of(runtime, value) > 0;
-    default: return true;
+    case Kind::kLoop:
+      return length_of(runtime, value) > 0;
+    default:
+      return true;
   }
 }
 
@@ -224,22 +244,32 @@ bool equals(Runtime& runtime, const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
     case Kind::kUndefined:
-    case Kind::kNone: return true;
-    case Kind::kString: return a.as_text() == b.as_text();
+    case Kind::kNone:
+      return true;
+    case Kind::kString:
+      return a.as_text() == b.as_text();
     case Kind::kList:
-    case Kind::kTuple: return equal_lists(runtime, a.as_list(), b.as_list());
-    case Kind::kDict: return equal_dicts(runtime, a.as<DictObject>(), b.as<DictObject>());
-    default: return a.object() == b.object();
+    case Kind::kTuple:
+      return equal_lists(runtime, a.as_list(), b.as_list());
+    case Kind::kDict:
+      return equal_dicts(runtime, a.as<DictObject>(), b.as<DictObject>());
+    default:
+      return a.object() == b.object();
   }
 }
 
 bool compare(Runtime& runtime, CompareOp op, const Value& a, const Value& b) {
   switch (op) {
-    case CompareOp::kEq: return equals(runtime, a, b);
-    case CompareOp::kNe: return !equals(runtime, a, b);
-    case CompareOp::kIn: return contains(runtime, b, a);
-    case CompareOp::kNotIn: return !contains(runtime, b, a);
-    default: break;
+    case CompareOp::kEq:
+      return equals(runtime, a, b);
+    case CompareOp::kNe:
+      return !equals(runtime, a, b);
+    case CompareOp::kIn:
+      return contains(runtime, b, a);
+    case CompareOp::kNotIn:
+      return !contains(runtime, b, a);
+    default:
+      break;
   }
   runtime.spend();
   reject_undefined(a);
@@ -263,9 +293,10 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
       runtime.spend_scan(container.as_text().size());
       return find_text(container.as_text(), item.as_text()) != std::string::npos;
     case Kind::kDict:
-      if (!hashable(runtime, item)) fail("a {} cannot be a dict key", type_name(item));
+      if (!hashable(runtime, item)) fail("'{}' cannot be a dict key", type_name(item));
       return container.as<DictObject>().find(runtime, item) != nullptr;
-    default: break;
+    default:
+      break;
   }
   if (!iterable(container)) fail("'in' does not apply to {}", type_name(container));
   const auto source = iterate(runtime, container);

@@ -44,7 +44,8 @@ class Parser {
       }
     }
     if (ends.size() > 0)
-      stream_.fail_here(fmt::format("the template ends inside a block, expected '{}'", *(ends.end() - 1)));
+      stream_.fail_here(
+          fmt::format("the template ends inside a block, expected '{}'", *(ends.end() - 1)));
     return body;
   }
 
@@ -83,9 +84,10 @@ class Parser {
       if (loops_ == 0) stream_.fail_at(line, fmt::format("'{}' outside a loop", tag));
       return make(tag == "break" ? StatementKind::kBreak : StatementKind::kContinue, line);
     }
-    for (const std::string_view known : {"include", "import", "from", "extends", "block",
-                                         "autoescape", "print"})
-      if (tag == known) stream_.fail_at(line, fmt::format("the statement '{}' is not supported", tag));
+    for (const std::string_view known :
+         {"include", "import", "from", "extends", "block", "autoescape", "print"})
+      if (tag == known)
+        stream_.fail_at(line, fmt::format("the statement '{}' is not supported", tag));
     stream_.fail_at(line, fmt::format("unknown or misplaced statement '{}'", tag));
   }
 
@@ -127,7 +129,8 @@ class Parser {
 
   void check_target(const Expr& target) const {
     switch (target.kind) {
-      case ExprKind::kNamespaceRef: return;
+      case ExprKind::kNamespaceRef:
+        return;
       case ExprKind::kName:
         if (target.name == "loop" && for_depth_ > 0)
           stream_.fail_at(target.line, "'loop' cannot be assigned to inside a loop");
@@ -135,7 +138,8 @@ class Parser {
       case ExprKind::kTuple:
         for (const ExprPtr& part : target.parts) check_target(*part);
         return;
-      default: stream_.fail_at(target.line, "cannot assign to this expression");
+      default:
+        stream_.fail_at(target.line, "cannot assign to this expression");
     }
   }
 
@@ -181,7 +185,8 @@ class Parser {
     statement.signature->name = "caller";
     if (stream_.at_operator("(")) expressions_.signature(statement.signature.get());
     statement.value = expressions_.expression();
-    if (statement.value->kind != ExprKind::kCall) stream_.fail_at(line, "expected a call after 'call'");
+    if (statement.value->kind != ExprKind::kCall)
+      stream_.fail_at(line, "expected a call after 'call'");
     parse_function(&statement, "endcall");
     return statement;
   }

@@ -45,14 +45,29 @@ void print_json_text(std::string_view text, bool ascii, TextSink* sink) {
     const size_t start = at;
     const char32_t point = next_point(text, &at);
     switch (point) {
-      case '"': sink->add("\\\""); continue;
-      case '\\': sink->add("\\\\"); continue;
-      case '\n': sink->add("\\n"); continue;
-      case '\r': sink->add("\\r"); continue;
-      case '\t': sink->add("\\t"); continue;
-      case '\f': sink->add("\\f"); continue;
-      case '\b': sink->add("\\b"); continue;
-      default: break;
+      case '"':
+        sink->add("\\\"");
+        continue;
+      case '\\':
+        sink->add("\\\\");
+        continue;
+      case '\n':
+        sink->add("\\n");
+        continue;
+      case '\r':
+        sink->add("\\r");
+        continue;
+      case '\t':
+        sink->add("\\t");
+        continue;
+      case '\f':
+        sink->add("\\f");
+        continue;
+      case '\b':
+        sink->add("\\b");
+        continue;
+      default:
+        break;
     }
     const auto code = static_cast<uint32_t>(point);
     if (code >= 0x20 && (!ascii || code < 0x7f)) {
@@ -77,12 +92,17 @@ std::string json_number(const Value& value) {
 
 std::string json_key(const Value& key) {
   switch (key.kind()) {
-    case Kind::kString: return key.as_text();
-    case Kind::kNone: return "null";
-    case Kind::kBool: return key.as_integer() ? "true" : "false";
+    case Kind::kString:
+      return key.as_text();
+    case Kind::kNone:
+      return "null";
+    case Kind::kBool:
+      return key.as_integer() ? "true" : "false";
     case Kind::kInt:
-    case Kind::kFloat: return json_number(key);
-    default: fail("tojson: a {} cannot be the key of a JSON object", type_name(key));
+    case Kind::kFloat:
+      return json_number(key);
+    default:
+      fail("tojson: '{}' cannot be the key of a JSON object", type_name(key));
   }
 }
 
@@ -93,16 +113,24 @@ class JsonPrinter {
 
   void print(const Value& value, int level) {
     switch (value.kind()) {
-      case Kind::kNone: return sink_->add("null");
-      case Kind::kBool: return sink_->add(value.as_integer() ? "true" : "false");
+      case Kind::kNone:
+        return sink_->add("null");
+      case Kind::kBool:
+        return sink_->add(value.as_integer() ? "true" : "false");
       case Kind::kInt:
-      case Kind::kFloat: return sink_->add(json_number(value));
-      case Kind::kString: return print_json_text(value.as_text(), style_.ascii, sink_);
+      case Kind::kFloat:
+        return sink_->add(json_number(value));
+      case Kind::kString:
+        return print_json_text(value.as_text(), style_.ascii, sink_);
       case Kind::kList:
-      case Kind::kTuple: return print_array(value.as_list(), level);
-      case Kind::kDict: return print_object(value.as<DictObject>().items, level);
-      case Kind::kUndefined: fail("tojson: {}", value.as_text());
-      default: fail("tojson: a {} cannot be written as JSON", type_name(value));
+      case Kind::kTuple:
+        return print_array(value.as_list(), level);
+      case Kind::kDict:
+        return print_object(value.as<DictObject>().items, level);
+      case Kind::kUndefined:
+        fail("tojson: {}", value.as_text());
+      default:
+        fail("tojson: '{}' cannot be written as JSON", type_name(value));
     }
   }
 
@@ -164,8 +192,10 @@ Value convert(Runtime& runtime, const nlohmann::ordered_json& json, const std::s
               int depth) {
   if (depth > kMaxValueDepth) fail("{} is nested deeper than {} levels", where, kMaxValueDepth);
   switch (json.type()) {
-    case nlohmann::ordered_json::value_t::null: return Value();
-    case nlohmann::ordered_json::value_t::boolean: return Value::boolean(json.get<bool>());
+    case nlohmann::ordered_json::value_t::null:
+      return Value();
+    case nlohmann::ordered_json::value_t::boolean:
+      return Value::boolean(json.get<bool>());
     case nlohmann::ordered_json::value_t::number_integer:
       return Value::integer(json.get<int64_t>());
     case nlohmann::ordered_json::value_t::number_unsigned: {
@@ -174,7 +204,8 @@ Value convert(Runtime& runtime, const nlohmann::ordered_json& json, const std::s
         fail("{} holds {}, expected a number of 64 bits with sign", where, number);
       return Value::integer(static_cast<int64_t>(number));
     }
-    case nlohmann::ordered_json::value_t::number_float: return Value::real(json.get<double>());
+    case nlohmann::ordered_json::value_t::number_float:
+      return Value::real(json.get<double>());
     case nlohmann::ordered_json::value_t::string:
       return text_from_json(json.get_ref<const std::string&>(), where);
     case nlohmann::ordered_json::value_t::array: {
@@ -190,7 +221,8 @@ Value convert(Runtime& runtime, const nlohmann::ordered_json& json, const std::s
         dict->set(runtime, text_from_json(key, where), convert(runtime, item, where, depth + 1));
       return Value(Kind::kDict, std::move(dict));
     }
-    default: fail("{} holds a value that is not JSON", where);
+    default:
+      fail("{} holds a value that is not JSON", where);
   }
 }
 
@@ -199,25 +231,34 @@ Value convert(Runtime& runtime, const nlohmann::ordered_json& json, const std::s
 void print_repr(Runtime& runtime, const Value& value, TextSink* sink) {
   runtime.spend();
   switch (value.kind()) {
-    case Kind::kUndefined: return sink->add("Undefined");
-    case Kind::kNone: return sink->add("None");
-    case Kind::kBool: return sink->add(value.as_integer() ? "True" : "False");
-    case Kind::kInt: return sink->add(fmt::format("{}", value.as_integer()));
-    case Kind::kFloat: return sink->add(repr_real(value.as_real()));
+    case Kind::kUndefined:
+      return sink->add("Undefined");
+    case Kind::kNone:
+      return sink->add("None");
+    case Kind::kBool:
+      return sink->add(value.as_integer() ? "True" : "False");
+    case Kind::kInt:
+      return sink->add(fmt::format("{}", value.as_integer()));
+    case Kind::kFloat:
+      return sink->add(repr_real(value.as_real()));
     case Kind::kString:
       sink->add(value.is_escaped() ? "Markup(" : "");
       sink->add(repr_text(value.as_text()));
       return sink->add(value.is_escaped() ? ")" : "");
-    case Kind::kList: return print_items(runtime, value.as_list(), "[", "]", sink);
+    case Kind::kList:
+      return print_items(runtime, value.as_list(), "[", "]", sink);
     case Kind::kTuple:
       return print_items(runtime, value.as_list(), "(", value.as_list().size() == 1 ? ",)" : ")",
                          sink);
-    case Kind::kDict: return print_dict(runtime, value, sink);
+    case Kind::kDict:
+      return print_dict(runtime, value, sink);
     case Kind::kView:
       sink->add(type_name(value));
       return print_items(runtime, value.as_list(), "([", "])", sink);
-    case Kind::kRange: return print_range(value.as<RangeObject>(), sink);
-    default: fail("a {} cannot be printed", type_name(value));
+    case Kind::kRange:
+      return print_range(value.as<RangeObject>(), sink);
+    default:
+      fail("'{}' cannot be printed", type_name(value));
   }
 }
 

@@ -30,7 +30,8 @@ void Runtime::spend_bytes(size_t bytes) {
 }
 
 void Runtime::check_text(size_t bytes) const {
-  if (bytes > kMaxTextBytes) fail("the template builds a text of more than {} bytes", kMaxTextBytes);
+  if (bytes > kMaxTextBytes)
+    fail("the template builds a text of more than {} bytes", kMaxTextBytes);
 }
 
 int Runtime::container_depth(int inner) const {
@@ -154,8 +155,7 @@ Value LoopObject::attribute(Runtime& runtime, const Value& self, std::string_vie
   if (name == "depth0") return Value::integer(outer_depth);
   if (name == "previtem")
     return index0 > 0 && before ? *before : Value::undefined("there is no previous item");
-  if (name == "nextitem")
-    return peek(runtime) ? *after : Value::undefined("there is no next item");
+  if (name == "nextitem") return peek(runtime) ? *after : Value::undefined("there is no next item");
   if (auto method = find_method(runtime, self, name)) return *method;
   return Value::undefined(fmt::format("'loop' has no attribute '{}'", name));
 }
@@ -169,8 +169,7 @@ Bound::Bound(std::string_view callee, const Arguments& arguments,
   for (size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.named) {
     const auto it = std::find(names_.begin(), names_.end(), name);
-    if (it == names_.end() || name.empty())
-      fail("{} takes no argument named '{}'", callee_, name);
+    if (it == names_.end() || name.empty()) fail("{} takes no argument named '{}'", callee_, name);
     const Value*& slot = values_[static_cast<size_t>(it - names_.begin())];
     if (slot != nullptr) fail("{} got two values for its argument '{}'", callee_, name);
     slot = &value;
@@ -188,14 +187,15 @@ int64_t Bound::integer(size_t i, int64_t fallback) const {
   if (!has(i)) return fallback;
   if (values_[i]->is_undefined()) fail("{}", values_[i]->as_text());
   if (!values_[i]->is_integral())
-    fail("{}: argument '{}' is a {}, expected an int", callee_, names_[i], type_name(*values_[i]));
+    fail("{}: argument '{}' is of type {}, expected int", callee_, names_[i],
+         type_name(*values_[i]));
   return values_[i]->as_integer();
 }
 
 const std::string& Bound::text(size_t i) const {
   if (values_[i]->is_undefined()) fail("{}", values_[i]->as_text());
   if (!values_[i]->is_string())
-    fail("{}: argument '{}' is a {}, expected a string", callee_, names_[i],
+    fail("{}: argument '{}' is of type {}, expected a string", callee_, names_[i],
          type_name(*values_[i]));
   return values_[i]->as_text();
 }

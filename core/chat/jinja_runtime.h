@@ -15,14 +15,14 @@
 namespace plumb::jinja {
 
 constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
-constexpr size_t kMaxTextBytes = size_t{16} << 20;   // of the output and of any one string
-constexpr size_t kMaxTotalBytes = size_t{1} << 30;   // of all strings one render builds
+constexpr size_t kMaxTextBytes = size_t{16} << 20;  // of the output and of any one string
+constexpr size_t kMaxTotalBytes = size_t{1} << 30;  // of all strings one render builds
 constexpr size_t kMaxOperations = 10'000'000;
 constexpr int kMaxMacroDepth = 100;
-constexpr int kMaxNesting = 100;        // blocks and brackets in a template
-constexpr int kMaxTreeDepth = 500;      // of one expression, long a + b + c chains included
-constexpr int kMaxEvalDepth = 1000;     // of the interpreter's own recursion
-constexpr int kMaxValueDepth = 128;     // containers in containers
+constexpr int kMaxNesting = 100;     // blocks and brackets in a template
+constexpr int kMaxTreeDepth = 500;   // of one expression, long a + b + c chains included
+constexpr int kMaxEvalDepth = 1000;  // of the interpreter's own recursion
+constexpr int kMaxValueDepth = 128;  // containers in containers
 constexpr int64_t kMaxRangeLength = 100'000;
 constexpr size_t kMaxRetained = 100'000;  // namespaces and macros made in one render
 
@@ -34,13 +34,13 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   void spend(size_t operations = 1);
-  void spend_bytes(size_t bytes);           // built
+  void spend_bytes(size_t bytes);  // built
   void spend_scan(size_t bytes) { spend_bytes(bytes / 8); }
-  void check_text(size_t bytes) const;      // would one string of this size be too long?
+  void check_text(size_t bytes) const;  // would one string of this size be too long?
   // Depth of a container whose deepest element has depth `inner`; fails beyond the limit.
   int container_depth(int inner) const;
 
-  Value text(std::string text);             // paid for
+  Value text(std::string text);  // paid for
   Value list(List items, Kind kind = Kind::kList);
   Value view(const char* name, List items);
   Value name_space(std::vector<std::pair<std::string, Value>> attributes);

@@ -19,7 +19,7 @@ class AttributePath {
       return;
     }
     if (!attribute.is_string())
-      fail("{}: attribute is a {}, expected a name", filter, type_name(attribute));
+      fail("{}: attribute is of type {}, expected a name", filter, type_name(attribute));
     add_dotted(attribute.as_text());
   }
   void add_dotted(std::string_view path) {
@@ -214,12 +214,11 @@ Value filter_first(Runtime& runtime, const Value& value, const Arguments& argume
 
 // What reversed() takes; iterators it does not.
 bool reversible(const Value& value) {
-  return iterable(value) && !value.is(Kind::kIterator) && !value.is(Kind::kLoop) && !value.is_undefined();
+  return iterable(value) && !value.is(Kind::kIterator) && !value.is(Kind::kLoop);
 }
 
 Value filter_last(Runtime& runtime, const Value& value, const Arguments& arguments) {
   Bound("last", arguments, {});
-  if (value.is_undefined()) fail("{}", value.as_text());
   if (!reversible(value)) fail("last does not apply to {}", type_name(value));
   const List items = to_list(runtime, value);
   if (items.empty()) return Value::undefined("there is no last item: the sequence is empty");
@@ -228,14 +227,13 @@ Value filter_last(Runtime& runtime, const Value& value, const Arguments& argumen
 
 Value filter_reverse(Runtime& runtime, const Value& value, const Arguments& arguments) {
   Bound("reverse", arguments, {});
-  if (value.is_undefined()) fail("{}", value.as_text());
-  if (value.is_string())
-    return get_slice(runtime, value, Value(), Value(), Value::integer(-1));
+  if (value.is_string()) return get_slice(runtime, value, Value(), Value(), Value::integer(-1));
   List items = to_list(runtime, value);
   std::reverse(items.begin(), items.end());
   const Value reversed = runtime.list(std::move(items));
   // reversed() gives an iterator; what it refuses is listed and turned round.
-  return reversible(value) ? runtime.iterator(iterate(runtime, reversed), reversed.depth()) : reversed;
+  return reversible(value) ? runtime.iterator(iterate(runtime, reversed), reversed.depth())
+                           : reversed;
 }
 
 struct Keyed {
@@ -329,7 +327,8 @@ Value filter_extreme(Runtime& runtime, const Value& value, const Arguments& argu
     best = item;
     best_key = key;
   }
-  return best ? *best : Value::undefined("there is no smallest or largest item: the sequence is empty");
+  return best ? *best
+              : Value::undefined("there is no smallest or largest item: the sequence is empty");
 }
 
 constexpr Filter kFilters[] = {

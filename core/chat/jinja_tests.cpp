@@ -24,22 +24,29 @@ bool compares(Runtime& runtime, const Value& value, const Value& other) {
 }
 
 template <Kind kind>
-bool is_kind(Runtime&, const Value& value, const Value&) { return value.is(kind); }
+bool is_kind(Runtime&, const Value& value, const Value&) {
+  return value.is(kind);
+}
 
 bool same_object(Runtime&, const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::kNone: return true;
-    case Kind::kBool: return a.as_integer() == b.as_integer();
+    case Kind::kNone:
+      return true;
+    case Kind::kBool:
+      return a.as_integer() == b.as_integer();
     case Kind::kInt:
     case Kind::kFloat:
-    case Kind::kString: fail("sameas on a {} is not supported (use ==)", type_name(a));
-    default: return a.object() == b.object();
+    case Kind::kString:
+      fail("sameas on type {} is not supported (use ==)", type_name(a));
+    default:
+      return a.object() == b.object();
   }
 }
 
 // All cased characters are of one case, and there is at least one.
-bool one_case(Runtime& runtime, const Value& value, bool (*wanted)(char32_t), bool (*other)(char32_t)) {
+bool one_case(Runtime& runtime, const Value& value, bool (*wanted)(char32_t),
+              bool (*other)(char32_t)) {
   const std::string text = to_text(runtime, value);
   bool any = false;
   for (size_t at = 0; at < text.size();) {
@@ -60,8 +67,14 @@ constexpr Test kTests[] = {
     {"undefined", 0, is_kind<Kind::kUndefined>},
     {"none", 0, is_kind<Kind::kNone>},
     {"boolean", 0, is_kind<Kind::kBool>},
-    {"true", 0, [](Runtime&, const Value& v, const Value&) { return v.is(Kind::kBool) && v.as_integer() != 0; }},
-    {"false", 0, [](Runtime&, const Value& v, const Value&) { return v.is(Kind::kBool) && v.as_integer() == 0; }},
+    {"true", 0,
+     [](Runtime&, const Value& v, const Value&) {
+       return v.is(Kind::kBool) && v.as_integer() != 0;
+     }},
+    {"false", 0,
+     [](Runtime&, const Value& v, const Value&) {
+       return v.is(Kind::kBool) && v.as_integer() == 0;
+     }},
     {"integer", 0, is_kind<Kind::kInt>},
     {"float", 0, is_kind<Kind::kFloat>},
     {"number", 0, [](Runtime&, const Value& v, const Value&) { return v.is_number(); }},
@@ -70,15 +83,29 @@ constexpr Test kTests[] = {
     {"iterable", 0, [](Runtime&, const Value& v, const Value&) { return iterable(v); }},
     {"sequence", 0,
      [](Runtime&, const Value& v, const Value&) {
-       return v.is_string() || v.is_sequence() || v.is(Kind::kDict) || v.is(Kind::kRange) || v.is_undefined();
+       return v.is_string() || v.is_sequence() || v.is(Kind::kDict) || v.is(Kind::kRange) ||
+              v.is_undefined();
      }},
     {"callable", 0, is_callable},
     {"escaped", 0, [](Runtime&, const Value& v, const Value&) { return v.is_escaped(); }},
-    {"lower", 0, [](Runtime& r, const Value& v, const Value&) { return one_case(r, v, is_cased_lower, is_cased_upper); }},
-    {"upper", 0, [](Runtime& r, const Value& v, const Value&) { return one_case(r, v, is_cased_upper, is_cased_lower); }},
-    {"odd", 0, [](Runtime& r, const Value& v, const Value&) { return divisible(r, v, Value::integer(2), 1); }},
-    {"even", 0, [](Runtime& r, const Value& v, const Value&) { return divisible(r, v, Value::integer(2), 0); }},
-    {"divisibleby", 1, [](Runtime& r, const Value& v, const Value& by) { return divisible(r, v, by, 0); }},
+    {"lower", 0,
+     [](Runtime& r, const Value& v, const Value&) {
+       return one_case(r, v, is_cased_lower, is_cased_upper);
+     }},
+    {"upper", 0,
+     [](Runtime& r, const Value& v, const Value&) {
+       return one_case(r, v, is_cased_upper, is_cased_lower);
+     }},
+    {"odd", 0,
+     [](Runtime& r, const Value& v, const Value&) {
+       return divisible(r, v, Value::integer(2), 1);
+     }},
+    {"even", 0,
+     [](Runtime& r, const Value& v, const Value&) {
+       return divisible(r, v, Value::integer(2), 0);
+     }},
+    {"divisibleby", 1,
+     [](Runtime& r, const Value& v, const Value& by) { return divisible(r, v, by, 0); }},
     {"sameas", 1, same_object},
     {"in", 1, [](Runtime& r, const Value& v, const Value& in) { return contains(r, in, v); }},
     {"==", 1, compares<CompareOp::kEq>},

@@ -1,8 +1,8 @@
 #include "core/chat/jinja_text.h"
 
 #include <fmt/format.h>
-#include <unicode/uchar.h>
 #include <unicode/ucasemap.h>
+#include <unicode/uchar.h>
 
 #include <cctype>
 #include <cstring>
@@ -77,7 +77,12 @@ bool in_set(std::string_view chars, char32_t point) {
 bool is_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    const size_t length = lead < 0x80   ? 1
+                          : lead < 0xc2 ? 0
+                          : lead < 0xe0 ? 2
+                          : lead < 0xf0 ? 3
+                          : lead < 0xf5 ? 4
+                                        : 0;
     if (length == 0 || length > text.size() - i) return false;
     for (size_t k = 1; k < length; ++k)
       if ((static_cast<unsigned char>(text[i + k]) & 0xc0) != 0x80) return false;
@@ -168,11 +173,13 @@ std::string_view strip(std::string_view text, bool left, bool right,
 }
 
 std::string to_upper(std::string_view text) {
-  return map_case(text, ucasemap_utf8ToUpper, [](int c) { return c >= 'a' && c <= 'z' ? c - 32 : c; });
+  return map_case(text, ucasemap_utf8ToUpper,
+                  [](int c) { return c >= 'a' && c <= 'z' ? c - 32 : c; });
 }
 
 std::string to_lower(std::string_view text) {
-  return map_case(text, ucasemap_utf8ToLower, [](int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  return map_case(text, ucasemap_utf8ToLower,
+                  [](int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
 }
 
 std::string capitalize(std::string_view text) {
@@ -230,7 +237,7 @@ std::vector<std::string_view> split_space(std::string_view text, size_t max_spli
   text = strip(text, true, false);
   while (!text.empty()) {
     if (words.size() == max_splits) {
-      words.push_back(strip(text, false, true));
+      words.push_back(text);
       break;
     }
     size_t end = 0;
@@ -254,12 +261,23 @@ std::string escape_html(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '\'': escaped += "&#39;"; break;
-      case '"': escaped += "&#34;"; break;
-      default: escaped += c;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      case '"':
+        escaped += "&#34;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;

@@ -28,7 +28,7 @@ std::string_view strip(std::string_view text, bool left, bool right,
                        std::optional<std::string_view> chars = {});
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
-std::string capitalize(std::string_view text);   // str.capitalize()
+std::string capitalize(std::string_view text);    // str.capitalize()
 std::string title_method(std::string_view text);  // str.title()
 std::string title_filter(std::string_view text);  // the `title` filter: other word boundaries
 std::vector<std::string_view> split_lines(std::string_view text);  // str.splitlines()

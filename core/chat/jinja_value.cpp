@@ -32,22 +32,38 @@ const List& Value::as_list() const { return as<ListObject>().items; }
 
 std::string_view type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::kUndefined: return "undefined";
-    case Kind::kNone: return "NoneType";
-    case Kind::kBool: return "bool";
-    case Kind::kInt: return "int";
-    case Kind::kFloat: return "float";
-    case Kind::kString: return "str";
-    case Kind::kList: return "list";
-    case Kind::kTuple: return "tuple";
-    case Kind::kDict: return "dict";
-    case Kind::kView: return value.as<ViewObject>().name;
-    case Kind::kRange: return "range";
-    case Kind::kNamespace: return "namespace";
-    case Kind::kIterator: return "iterator";
-    case Kind::kLoop: return "loop";
-    case Kind::kMacro: return "macro";
-    case Kind::kFunction: return "function";
+    case Kind::kUndefined:
+      return "undefined";
+    case Kind::kNone:
+      return "NoneType";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kInt:
+      return "int";
+    case Kind::kFloat:
+      return "float";
+    case Kind::kString:
+      return "str";
+    case Kind::kList:
+      return "list";
+    case Kind::kTuple:
+      return "tuple";
+    case Kind::kDict:
+      return "dict";
+    case Kind::kView:
+      return value.as<ViewObject>().name;
+    case Kind::kRange:
+      return "range";
+    case Kind::kNamespace:
+      return "namespace";
+    case Kind::kIterator:
+      return "iterator";
+    case Kind::kLoop:
+      return "loop";
+    case Kind::kMacro:
+      return "macro";
+    case Kind::kFunction:
+      return "function";
   }
   return "";
 }
@@ -66,18 +82,23 @@ bool hashable(Runtime& runtime, const Value& value) {
 size_t hash_value(Runtime& runtime, const Value& value) {
   runtime.spend();
   switch (value.kind()) {
-    case Kind::kUndefined: return 1;
-    case Kind::kNone: return 2;
+    case Kind::kUndefined:
+      return 1;
+    case Kind::kNone:
+      return 2;
     case Kind::kBool:
     case Kind::kInt:
-    case Kind::kFloat: return std::hash<double>{}(value.as_real() == 0 ? 0.0 : value.as_real());
-    case Kind::kString: return std::hash<std::string>{}(value.as_text());
+    case Kind::kFloat:
+      return std::hash<double>{}(value.as_real() == 0 ? 0.0 : value.as_real());
+    case Kind::kString:
+      return std::hash<std::string>{}(value.as_text());
     case Kind::kTuple: {
       size_t hash = 3;
       for (const Value& item : value.as_list()) hash = hash * 1000003 + hash_value(runtime, item);
       return hash;
     }
-    default: return std::hash<const void*>{}(value.object().get());
+    default:
+      return std::hash<const void*>{}(value.object().get());
   }
 }
 
@@ -94,7 +115,8 @@ size_t DictObject::position(Runtime& runtime, const Value& key, size_t hash) con
 }
 
 const Value* DictObject::find(Runtime& runtime, const Value& key) const {
-  const size_t at = position(runtime, key, items.size() > kLinearLimit ? hash_value(runtime, key) : 0);
+  const size_t at =
+      position(runtime, key, items.size() > kLinearLimit ? hash_value(runtime, key) : 0);
   return at == kNotFound ? nullptr : &items[at].second;
 }
 
@@ -113,7 +135,7 @@ const Value* DictObject::find_text(std::string_view key) const {
 }
 
 void DictObject::set(Runtime& runtime, const Value& key, Value value) {
-  if (!hashable(runtime, key)) fail("a {} cannot be a dict key", type_name(key));
+  if (!hashable(runtime, key)) fail("'{}' cannot be a dict key", type_name(key));
   const size_t hash = hash_value(runtime, key);
   depth = runtime.container_depth(std::max(depth - 1, std::max(key.depth(), value.depth())));
   const size_t at = position(runtime, key, hash);
@@ -125,7 +147,8 @@ void DictObject::set(Runtime& runtime, const Value& key, Value value) {
   items.emplace_back(key, std::move(value));
   if (items.size() <= kLinearLimit) return;
   if (index_.empty()) {
-    for (size_t i = 0; i + 1 < items.size(); ++i) index_.emplace(hash_value(runtime, items[i].first), i);
+    for (size_t i = 0; i + 1 < items.size(); ++i)
+      index_.emplace(hash_value(runtime, items[i].first), i);
   }
   index_.emplace(hash, items.size() - 1);
 }

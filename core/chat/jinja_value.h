@@ -33,14 +33,22 @@ class Value;
 using List = std::vector<Value>;
 
 enum class Kind : uint8_t {
-  kUndefined, kNone, kBool, kInt, kFloat, kString, kList, kTuple, kDict,
-  kView,       // dict.items(), keys(), values()
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kList,
+  kTuple,
+  kDict,
+  kView,  // dict.items(), keys(), values()
   kRange,
   kNamespace,
-  kIterator,   // consumed once: the result of map, select, reverse, ...
-  kLoop,       // the `loop` variable
+  kIterator,  // consumed once: the result of map, select, reverse, ...
+  kLoop,      // the `loop` variable
   kMacro,
-  kFunction,   // a global function or a bound method
+  kFunction,  // a global function or a bound method
 };
 
 // What a Value points at. `depth` counts containers inside containers, so that nothing that
@@ -53,9 +61,21 @@ struct Object {
 class Value {
  public:
   Value() = default;  // none
-  static Value boolean(bool b) { Value v(Kind::kBool); v.scalar_.i = b; return v; }
-  static Value integer(int64_t i) { Value v(Kind::kInt); v.scalar_.i = i; return v; }
-  static Value real(double d) { Value v(Kind::kFloat); v.scalar_.d = d; return v; }
+  static Value boolean(bool b) {
+    Value v(Kind::kBool);
+    v.scalar_.i = b;
+    return v;
+  }
+  static Value integer(int64_t i) {
+    Value v(Kind::kInt);
+    v.scalar_.i = i;
+    return v;
+  }
+  static Value real(double d) {
+    Value v(Kind::kFloat);
+    v.scalar_.d = d;
+    return v;
+  }
   // `escaped` marks the result of the escape and safe filters.
   static Value text(std::string text, bool escaped = false);
   // `why` is the sentence a use of it fails with: "'tools' is undefined".
@@ -85,7 +105,9 @@ class Value {
 
   // REQUIRES the kind that T belongs to.
   template <class T>
-  T& as() const { return static_cast<T&>(*object_); }
+  T& as() const {
+    return static_cast<T&>(*object_);
+  }
   const std::shared_ptr<Object>& object() const { return object_; }
   int depth() const { return object_ ? object_->depth : 0; }
 

@@ -31,7 +31,8 @@ std::string_view trimmed(std::string_view text) {
 }
 
 Result<Tool> read_tool(const OrderedJson& function, const std::string& where) {
-  if (!function.is_object()) return input_error("{} is {}, expected an object", where, function.type_name());
+  if (!function.is_object())
+    return input_error("{} is {}, expected an object", where, function.type_name());
   const auto name = function.find("name");
   if (name == function.end() || !name->is_string() || name->get_ref<const std::string&>().empty())
     return input_error("{} has no \"name\" that is a non-empty string", where);
@@ -39,7 +40,8 @@ Result<Tool> read_tool(const OrderedJson& function, const std::string& where) {
   tool.name = name->get<std::string>();
   const auto parameters = function.find("parameters");
   if (parameters == function.end() || parameters->is_null()) return tool;
-  PLUMB_RETURN_IF_ERROR(check_schema(*parameters, fmt::format("{} (\"{}\").parameters", where, tool.name)));
+  PLUMB_RETURN_IF_ERROR(
+      check_schema(*parameters, fmt::format("{} (\"{}\").parameters", where, tool.name)));
   tool.parameters = std::make_shared<const OrderedJson>(*parameters);
   return tool;
 }
@@ -48,7 +50,8 @@ Result<Tool> read_tool(const OrderedJson& function, const std::string& where) {
 Result<ToolCall> read_call(std::string_view block, size_t at) {
   const std::string where = fmt::format("the tool call at byte {}", at);
   PLUMB_ASSIGN(const OrderedJson json, parse_ordered(block, where));
-  if (!json.is_object()) return input_error("{} is {}, expected an object", where, json.type_name());
+  if (!json.is_object())
+    return input_error("{} is {}, expected an object", where, json.type_name());
   const auto name = json.find("name");
   if (name == json.end() || !name->is_string())
     return input_error("{} has no \"name\" that is a string", where);
@@ -70,7 +73,8 @@ Result<ToolCall> read_call(std::string_view block, size_t at) {
 Result<ToolSet> ToolSet::parse(std::string_view text, const std::string& where) {
   PLUMB_ASSIGN(OrderedJson json, parse_ordered(text, where));
   if (json.is_object()) json = OrderedJson::array({std::move(json)});
-  if (!json.is_array()) return input_error("{} is {}, expected an array of tools", where, json.type_name());
+  if (!json.is_array())
+    return input_error("{} is {}, expected an array of tools", where, json.type_name());
   if (json.size() > kMaxTools)
     return input_error("{} has {} tools, the limit is {}", where, json.size(), kMaxTools);
   ToolSet set;
@@ -79,9 +83,11 @@ Result<ToolSet> ToolSet::parse(std::string_view text, const std::string& where) 
     const std::string place = fmt::format("{}: tool {}", where, i);
     const bool wrapped = json[i].is_object() && json[i].contains("function");
     if (wrapped && json[i].value("type", OrderedJson("function")) != "function")
-      return input_error("{} has the type {}, expected \"function\"", place, json[i]["type"].dump());
+      return input_error("{} has the type {}, expected \"function\"", place,
+                         json[i]["type"].dump());
     PLUMB_ASSIGN(Tool tool, read_tool(wrapped ? json[i]["function"] : json[i], place));
-    if (set.find(tool.name) != nullptr) return input_error("{}: the name \"{}\" is taken", place, tool.name);
+    if (set.find(tool.name) != nullptr)
+      return input_error("{}: the name \"{}\" is taken", place, tool.name);
     set.tools_.push_back(std::move(tool));
     schemas.push_back(wrapped ? json[i] : OrderedJson{{"type", "function"}, {"function", json[i]}});
   }
@@ -95,7 +101,8 @@ Result<ToolSet> ToolSet::load(const std::filesystem::path& path) {
 }
 
 const Tool* ToolSet::find(std::string_view name) const {
-  const auto it = std::find_if(tools_.begin(), tools_.end(), [&](const Tool& tool) { return tool.name == name; });
+  const auto it = std::find_if(tools_.begin(), tools_.end(),
+                               [&](const Tool& tool) { return tool.name == name; });
   return it == tools_.end() ? nullptr : &*it;
 }
 
@@ -109,7 +116,8 @@ Result<ToolReply> parse_tool_calls(std::string_view text) {
     if (open == text.npos) break;
     const size_t start = open + kOpen.size();
     const size_t close = text.find(kClose, start);
-    if (close == text.npos) return input_error("the tool call at byte {} is not closed by {}", open, kClose);
+    if (close == text.npos)
+      return input_error("the tool call at byte {} is not closed by {}", open, kClose);
     PLUMB_ASSIGN(ToolCall call, read_call(text.substr(start, close - start), open));
     reply.calls.push_back(std::move(call));
     at = close + kClose.size();

@@ -13,12 +13,14 @@ namespace {
 using OrderedJson = nlohmann::ordered_json;
 
 constexpr int kMaxSchemaDepth = 32;
-constexpr std::string_view kTypes[] = {"object", "array", "string", "number", "integer", "boolean", "null"};
-constexpr std::string_view kLimits[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"};
+constexpr std::string_view kTypes[] = {"object",  "array",   "string", "number",
+                                       "integer", "boolean", "null"};
+constexpr std::string_view kLimits[] = {"minimum", "maximum", "exclusiveMinimum",
+                                        "exclusiveMaximum"};
 constexpr std::string_view kCounts[] = {"minLength", "maxLength", "minItems", "maxItems"};
-constexpr std::string_view kAnnotations[] = {"title", "description", "default", "examples", "format",
-                                             "deprecated", "$schema", "$id", "$comment", "nullable",
-                                             "readOnly", "writeOnly"};
+constexpr std::string_view kAnnotations[] = {"title",    "description", "default",  "examples",
+                                             "format",   "deprecated",  "$schema",  "$id",
+                                             "$comment", "nullable",    "readOnly", "writeOnly"};
 
 template <class Table>
 bool listed(const Table& table, std::string_view name) {
@@ -29,8 +31,12 @@ Status check_types(const OrderedJson& types, const std::string& where) {
   const auto known = [](const OrderedJson& type) {
     return type.is_string() && listed(kTypes, type.get_ref<const std::string&>());
   };
-  const bool fine = types.is_array() ? !types.empty() && std::all_of(types.begin(), types.end(), known) : known(types);
-  if (!fine) return input_error("{}.type is {}, expected a JSON type or a list of them", where, types.dump());
+  const bool fine = types.is_array()
+                        ? !types.empty() && std::all_of(types.begin(), types.end(), known)
+                        : known(types);
+  if (!fine)
+    return input_error("{}.type is {}, expected a JSON type or a list of them", where,
+                       types.dump());
   return ok_status();
 }
 
@@ -44,7 +50,8 @@ Status check_properties(const OrderedJson& properties, const std::string& where,
   return ok_status();
 }
 
-Status check_keyword(const std::string& keyword, const OrderedJson& rule, const std::string& where, int depth) {
+Status check_keyword(const std::string& keyword, const OrderedJson& rule, const std::string& where,
+                     int depth) {
   if (listed(kAnnotations, keyword) || keyword == "const") return ok_status();
   if (keyword == "type") return check_types(rule, where);
   if (keyword == "properties") return check_properties(rule, where, depth);
@@ -52,26 +59,38 @@ Status check_keyword(const std::string& keyword, const OrderedJson& rule, const 
   if (keyword == "additionalProperties")
     return rule.is_boolean() ? ok_status() : check_at(rule, where + ".*", depth + 1);
   if (keyword == "required") {
-    const bool names = rule.is_array() && std::all_of(rule.begin(), rule.end(), [](const auto& n) { return n.is_string(); });
+    const bool names = rule.is_array() && std::all_of(rule.begin(), rule.end(),
+                                                      [](const auto& n) { return n.is_string(); });
     return names ? ok_status() : Status(input_error("{}.required is not a list of names", where));
   }
   if (keyword == "enum")
-    return rule.is_array() ? ok_status() : Status(input_error("{}.enum is {}, expected an array", where, rule.type_name()));
+    return rule.is_array()
+               ? ok_status()
+               : Status(input_error("{}.enum is {}, expected an array", where, rule.type_name()));
   if (keyword == "anyOf") {
-    if (!rule.is_array() || rule.empty()) return input_error("{}.anyOf is not a list of schemas", where);
-    for (const OrderedJson& option : rule) PLUMB_RETURN_IF_ERROR(check_at(option, where, depth + 1));
+    if (!rule.is_array() || rule.empty())
+      return input_error("{}.anyOf is not a list of schemas", where);
+    for (const OrderedJson& option : rule)
+      PLUMB_RETURN_IF_ERROR(check_at(option, where, depth + 1));
     return ok_status();
   }
   if (listed(kLimits, keyword))
-    return rule.is_number() ? ok_status() : Status(input_error("{}.{} is {}, expected a number", where, keyword, rule.type_name()));
+    return rule.is_number() ? ok_status()
+                            : Status(input_error("{}.{} is {}, expected a number", where, keyword,
+                                                 rule.type_name()));
   if (listed(kCounts, keyword))
-    return rule.is_number_unsigned() ? ok_status() : Status(input_error("{}.{} is {}, expected a whole number from 0 on", where, keyword, rule.dump()));
+    return rule.is_number_unsigned()
+               ? ok_status()
+               : Status(input_error("{}.{} is {}, expected a whole number from 0 on", where,
+                                    keyword, rule.dump()));
   return input_error("{}: the schema keyword \"{}\" is not supported", where, keyword);
 }
 
 Status check_at(const OrderedJson& schema, const std::string& where, int depth) {
-  if (depth > kMaxSchemaDepth) return input_error("{}: schemas nested deeper than {} levels", where, kMaxSchemaDepth);
-  if (!schema.is_object()) return input_error("{} is {}, expected a schema object", where, schema.type_name());
+  if (depth > kMaxSchemaDepth)
+    return input_error("{}: schemas nested deeper than {} levels", where, kMaxSchemaDepth);
+  if (!schema.is_object())
+    return input_error("{} is {}, expected a schema object", where, schema.type_name());
   for (const auto& [keyword, rule] : schema.items())
     PLUMB_RETURN_IF_ERROR(check_keyword(keyword, rule, where, depth));
   return ok_status();
@@ -85,17 +104,22 @@ bool has_type(const OrderedJson& value, std::string_view type) {
   if (type == "boolean") return value.is_boolean();
   if (type == "null") return value.is_null();
   // 2.0 is an integer to JSON schema.
-  return value.is_number_integer() || (value.is_number_float() && std::floor(value.get<double>()) == value.get<double>());
+  return value.is_number_integer() ||
+         (value.is_number_float() && std::floor(value.get<double>()) == value.get<double>());
 }
 
 Status validate_type(const OrderedJson& types, const OrderedJson& value, const std::string& path) {
-  const auto matches = [&](const OrderedJson& type) { return has_type(value, type.get_ref<const std::string&>()); };
-  const bool fine = types.is_array() ? std::any_of(types.begin(), types.end(), matches) : matches(types);
+  const auto matches = [&](const OrderedJson& type) {
+    return has_type(value, type.get_ref<const std::string&>());
+  };
+  const bool fine =
+      types.is_array() ? std::any_of(types.begin(), types.end(), matches) : matches(types);
   if (!fine) return input_error("{} is {}, expected type {}", path, value.dump(), types.dump());
   return ok_status();
 }
 
-Status validate_number(const OrderedJson& schema, const OrderedJson& value, const std::string& path) {
+Status validate_number(const OrderedJson& schema, const OrderedJson& value,
+                       const std::string& path) {
   const double number = value.get<double>();
   const auto limit = [&](const char* keyword, auto holds) -> Status {
     const auto rule = schema.find(keyword);
@@ -118,8 +142,10 @@ Status validate_count(const OrderedJson& schema, const char* least, const char* 
   return ok_status();
 }
 
-Status validate_array(const OrderedJson& schema, const OrderedJson& value, const std::string& path) {
-  PLUMB_RETURN_IF_ERROR(validate_count(schema, "minItems", "maxItems", value.size(), "items", path));
+Status validate_array(const OrderedJson& schema, const OrderedJson& value,
+                      const std::string& path) {
+  PLUMB_RETURN_IF_ERROR(
+      validate_count(schema, "minItems", "maxItems", value.size(), "items", path));
   const auto items = schema.find("items");
   if (items == schema.end()) return ok_status();
   for (size_t i = 0; i < value.size(); ++i)
@@ -127,11 +153,13 @@ Status validate_array(const OrderedJson& schema, const OrderedJson& value, const
   return ok_status();
 }
 
-Status validate_object(const OrderedJson& schema, const OrderedJson& value, const std::string& path) {
+Status validate_object(const OrderedJson& schema, const OrderedJson& value,
+                       const std::string& path) {
   if (const auto required = schema.find("required"); required != schema.end())
     for (const OrderedJson& name : *required)
       if (!value.contains(name.get_ref<const std::string&>()))
-        return input_error("{}: the argument \"{}\" is missing", path, name.get_ref<const std::string&>());
+        return input_error("{}: the argument \"{}\" is missing", path,
+                           name.get_ref<const std::string&>());
   const OrderedJson none = OrderedJson::object();
   const auto properties = schema.find("properties");
   const OrderedJson& known = properties == schema.end() ? none : *properties;
@@ -149,7 +177,8 @@ Status validate_object(const OrderedJson& schema, const OrderedJson& value, cons
   return ok_status();
 }
 
-Status validate_choice(const OrderedJson& schema, const OrderedJson& value, const std::string& path) {
+Status validate_choice(const OrderedJson& schema, const OrderedJson& value,
+                       const std::string& path) {
   if (const auto rule = schema.find("enum"); rule != schema.end())
     if (std::find(rule->begin(), rule->end(), value) == rule->end())
       return input_error("{} is {}, expected one of {}", path, value.dump(), rule->dump());
@@ -159,24 +188,30 @@ Status validate_choice(const OrderedJson& schema, const OrderedJson& value, cons
   if (options == schema.end()) return ok_status();
   for (const OrderedJson& option : *options)
     if (validate_value(option, value, path).ok()) return ok_status();
-  return input_error("{} is {}, which fits none of its {} schemas", path, value.dump(), options->size());
+  return input_error("{} is {}, which fits none of its {} schemas", path, value.dump(),
+                     options->size());
 }
 
 }  // namespace
 
-Status check_schema(const OrderedJson& schema, const std::string& where) { return check_at(schema, where, 0); }
+Status check_schema(const OrderedJson& schema, const std::string& where) {
+  return check_at(schema, where, 0);
+}
 
-Status validate_value(const OrderedJson& schema, const OrderedJson& value, const std::string& path) {
+Status validate_value(const OrderedJson& schema, const OrderedJson& value,
+                      const std::string& path) {
   if (const auto types = schema.find("type"); types != schema.end()) {
     // OpenAPI's way of adding null to a type.
     const bool null_allowed = schema.value("nullable", OrderedJson(false)) == OrderedJson(true);
-    if (!(null_allowed && value.is_null())) PLUMB_RETURN_IF_ERROR(validate_type(*types, value, path));
+    if (!(null_allowed && value.is_null()))
+      PLUMB_RETURN_IF_ERROR(validate_type(*types, value, path));
   }
   PLUMB_RETURN_IF_ERROR(validate_choice(schema, value, path));
   if (value.is_number()) return validate_number(schema, value, path);
   if (value.is_string())
     return validate_count(schema, "minLength", "maxLength",
-                          jinja::count_points(value.get_ref<const std::string&>()), "characters", path);
+                          jinja::count_points(value.get_ref<const std::string&>()), "characters",
+                          path);
   if (value.is_array()) return validate_array(schema, value, path);
   if (value.is_object()) return validate_object(schema, value, path);
   return ok_status();

@@ -35,7 +35,8 @@ Result<StateSource> StateSource::make(const StateOptions& options, const ModelIn
   PLUMB_ASSIGN(const LoadedTensor tensor, load_named_tensor(options.kind));
   const size_t rank = tensor.shape.size();
   const bool call = file_rows == FileRows::kCall;
-  if (rank != (call ? 3 : 2) || tensor.shape.back() != info.model_dim)
+  const bool right_rank = call ? rank == 3 : rank == 2 || (rank == 3 && tensor.shape[0] == 1);
+  if (!right_rank || tensor.shape.back() != info.model_dim)
     return input_error("{}: shape is {}, expected {}", options.kind, shape_text(tensor.shape),
                        call ? fmt::format("[batch, tokens, {}]", info.model_dim)
                             : fmt::format("[positions, {}]", info.model_dim));

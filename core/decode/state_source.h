@@ -22,7 +22,7 @@ class StateSource {
   // What a file's rows stand for.
   enum class FileRows {
     kCall,       // [B, T, E] or [1, T, E]: s_0 of the call, verbatim
-    kPositions,  // [P, E]: a tape, row p is the state of absolute position p, times init_scale
+    kPositions,  // [P, E] or [1, P, E]: a tape, row p is the state of absolute position p, times init_scale
   };
 
   static Result<StateSource> make(const StateOptions& options, const ModelInfo& info, FileRows file_rows);

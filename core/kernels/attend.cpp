@@ -150,7 +150,7 @@ void attend_head(const AttentionShape& shape, const AttentionJob& job, size_t he
       out[i] = job.out.row(t) + head * shape.head_dim;
       scores[i] = scratch + i * scratch_stride;
       ends[i] = job.n_before + t + 1;
-      begins[i] = job.window > 0 && ends[i] > job.window ? ends[i] - job.window : 0;
+      begins[i] = first_key_of(job, ends[i]);
     }
     if (count == 4)
       head_rows<4>(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim,
@@ -217,7 +217,7 @@ void attend_reference(const AttentionShape& shape, const AttentionJob& job) {
     for (size_t h = 0; h < shape.n_heads; ++h) {
       const size_t kv_head = h / (shape.n_heads / shape.n_kv_heads);
       const size_t end = job.n_before + t + 1;
-      const size_t begin = job.window > 0 && end > job.window ? end - job.window : 0;
+      const size_t begin = first_key_of(job, end);
       std::vector<double> weights(end, 0.0);
       double largest = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = begin; j < end; ++j) {

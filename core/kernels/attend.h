@@ -32,7 +32,7 @@ struct AttentionShape {
   float scale = 0;        // multiplies the scores; 1/sqrt(head_dim) nearly everywhere
 };
 
-// The rows of one sequence in one call. Row t sees keys [max(0, end - window), end) with
+// The rows of one sequence in one call. Row t sees keys [max(first_key, end - window), end) with
 // end = n_before + t + 1.
 struct AttentionJob {
   MatView<const float> queries;  // [n_rows, n_heads * head_dim]
@@ -40,7 +40,14 @@ struct AttentionJob {
   KvView kv;
   size_t n_before = 0;           // keys that precede row 0's own
   size_t window = 0;             // 0: no limit
+  size_t first_key = 0;          // keys before it are seen by nobody
 };
+
+// The first key of a row whose last one is `end` - 1.
+constexpr size_t first_key_of(const AttentionJob& job, size_t end) {
+  const size_t begin = job.window > 0 && end > job.window ? end - job.window : 0;
+  return begin > job.first_key ? begin : job.first_key;
+}
 
 void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJob> jobs);
 

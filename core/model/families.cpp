@@ -1,5 +1,8 @@
 #include "core/model/families.h"
 
+#include "core/model/act_transformer.h"
+#include "core/model/crowfeather.h"
+#include "core/model/llama.h"
 #include "core/model/llama_retrofit.h"
 #include "core/model/raven.h"
 
@@ -11,6 +14,7 @@ struct Family {
   const char* mark;  // what the tensors of this family show, for people
   bool (*matches)(const Checkpoint&);
   Result<std::unique_ptr<RecurrentModel>> (*load)(const Checkpoint&, Precision, Team&);
+  const AliasFamily* aliases = nullptr;  // for families whose checkpoints come with foreign names
 };
 
 bool has(const Checkpoint& checkpoint, const char* name) { return checkpoint.find(name) != nullptr; }
@@ -25,18 +29,45 @@ bool is_llama_retrofit(const Checkpoint& c) {
          !has(c, "transformer.core_block.0.attn.q_norm.weight");
 }
 
+bool is_llama(const Checkpoint& c) {
+  return has(c, "model.layers.0.self_attn.q_proj.weight") && has(c, "model.layers.0.post_attention_layernorm.weight") &&
+         !has(c, "model.layers.0.self_attn.q_norm.weight");
+}
+
+// By most of the names, not by one: it goes last.
+bool is_crowfeather(const Checkpoint& c) { return resembles(kCrowfeatherAliases, c); }
+
 // The first match wins; both Raven variants carry model_type "huginn_raven", so names decide.
 constexpr Family kFamilies[] = {
     {"raven-huginn", "transformer.core_block.0.norm_3.weight", is_raven, load_raven},
     {"raven-llama", "transformer.core_block.0.norm_1.weight without norm_3 and q_norm", is_llama_retrofit,
      load_llama_retrofit},
+    {"llama", "model.layers.0.self_attn.q_proj.weight", is_llama, load_llama},
+    {"act", "block.attn.wq.weight, or a halting head beside another spelling of it", is_act, load_act, &kActAliases},
+    {"crowfeather", "layers.0.attn.wq.weight or another spelling of it", is_crowfeather, load_crowfeather, &kCrowfeatherAliases},
 };
+
+const Family* find_family(const Checkpoint& checkpoint) {
+  for (const Family& family : kFamilies)
+    if (family.matches(checkpoint)) return &family;
+  return nullptr;
+}
 
 }  // namespace
 
+Result<CanonicalNames> canonical_names(const Checkpoint& checkpoint) {
+  const Family* family = find_family(checkpoint);
+  if (family == nullptr || family->aliases == nullptr) return CanonicalNames{};
+  return guess_names(*family->aliases, checkpoint);
+}
+
+std::string family_name(const Checkpoint& checkpoint) {
+  const Family* family = find_family(checkpoint);
+  return family == nullptr ? "" : family->name;
+}
+
 Result<std::unique_ptr<RecurrentModel>> load_model(const Checkpoint& checkpoint, Precision precision, Team& team) {
-  for (const Family& family : kFamilies)
-    if (family.matches(checkpoint)) return family.load(checkpoint, precision, team);
+  if (const Family* family = find_family(checkpoint)) return family->load(checkpoint, precision, team);
   std::string looked_for;
   for (const Family& family : kFamilies)
     looked_for += fmt::format("{}{} ({})", looked_for.empty() ? "" : ", ", family.name, family.mark);

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "core/model/alias_guess.h"
 #include "core/model/recurrent_model.h"
 #include "core/model/weights.h"
 
@@ -11,5 +12,11 @@ namespace plumb {
 // Detects the family from the tensors and loads it. A checkpoint of no known family is an error
 // that says what was looked for.
 Result<std::unique_ptr<RecurrentModel>> load_model(const Checkpoint& checkpoint, Precision precision, Team& team);
+
+// The name of the family that load_model would choose; empty when there is none.
+std::string family_name(const Checkpoint& checkpoint);
+
+// Guesses canonical tensor names where the family has a table of foreign ones; else nothing.
+Result<CanonicalNames> canonical_names(const Checkpoint& checkpoint);
 
 }  // namespace plumb

@@ -53,9 +53,14 @@ struct ModelInfo {
   // By block, with distinct_blocks: keys a query sees, its own included; 0: all of them.
   std::vector<int> block_windows;
   bool crop_overflow = false;    // generation past max_positions keeps the last ones and starts over at 0
-  bool halts_itself = false;     // per-token halting decides the depth (ACT)
+  bool halts_itself = false;     // per-token halting decides the depth (ACT), see Group::own_halting
+  int halting_column = -1;       // first of the HaltingColumn cells of a state row; -1: none
   bool segments = false;         // processed in segments with memory carried along
-  int segment_len = 0;
+  int segment_len = 0;           // tokens, what the config says; 0: unknown
+  int memory_len = 0;            // tokens of memory, families with segments
+  // The memory holds what the last step left, so another depth is another memory: several depths
+  // over several segments take a pass each.
+  bool memory_of_last_step = false;
   bool latent_is_normed = false;  // latent_states are after ln_f (Huginn)
   std::vector<PartCount> parts;   // unique parameters
   std::vector<Tap> taps;          // what this model can fire
@@ -63,11 +68,26 @@ struct ModelInfo {
   std::vector<std::string> notes; // for the user: defaults assumed, inherited depths, ...
 };
 
+// What a halting model keeps of every row, behind the latent. p, kCumulative and kWeight are of the
+// step just run (after halting: -1, -1, 0); kCumulative is the probability spent before the halting
+// step, as ACT counts it.
+enum class HaltingColumn : uint8_t {
+  kProbability,  // p of the halting head
+  kCumulative,   // sum of p over the steps that did not stop
+  kWeight,       // of this step in the output
+  kSteps,        // N, steps run so far
+  kRemainder,    // R
+  kRunning,      // 1 until halted
+  kGate,         // probability of having halted by now: min(1, sum of all p), stays once halted
+};
+inline constexpr size_t kHaltingColumns = 7;
+
 struct Group {
   size_t first_row = 0, n_rows = 0;
   int first_pos = 0;                // absolute position of the first row
   int step = 0;                     // recurrence from 0 that step() is to run
   uint32_t sequence = 0;            // which draws of the randomness are this sequence's
+  bool own_halting = false;         // the model decides where each row stops; else all run to the depth asked
   SequenceCache* cache = nullptr;   // null: the rows are a whole sequence of their own
 };
 
@@ -118,6 +138,10 @@ class RecurrentModel {
   virtual Status step(const Batch& batch, Workspace& workspace, MatView<const float> injected,
                       MatView<float> state) const = 0;
 
+  // Whether further steps would change no output of these rows and nothing that later rows may see:
+  // own halting is over for all of them.
+  virtual bool settled(const Batch& /*batch*/, MatView<const float> /*state*/) const { return false; }
+
   // logits [n, vocab_size]; latent [n, model_dim] or empty: what the public forward returns as
   // latent_states. Either may be empty.
   virtual Status readout(const Batch& batch, Workspace& workspace, MatView<const float> state,
@@ -127,6 +151,11 @@ class RecurrentModel {
 
   // Test-time noise; an error where the family has none.
   virtual Status set_noise(const StateNoise& noise) = 0;
+  // Tokens of memory instead of the config's, for caches made from now on; an error where the
+  // family has no segments.
+  virtual Status set_memory_len(int /*tokens*/) {
+    return input_error("--mem-len has no meaning for family {}: it has no segment memory", info().family);
+  }
 };
 
 }  // namespace plumb

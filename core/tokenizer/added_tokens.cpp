@@ -16,8 +16,8 @@ constexpr size_t kMaxAdded = size_t{1} << 20;
 constexpr int64_t kMaxId = (int64_t{1} << 22) - 1;
 
 Result<AddedToken> parse_token(const Json& json, const std::string& where) {
-  PLUMB_RETURN_IF_ERROR(check_keys(json, where, {"id", "content", "special", "normalized",
-                                                 "single_word", "lstrip", "rstrip"}));
+  PLUMB_RETURN_IF_ERROR(check_keys(
+      json, where, {"id", "content", "special", "normalized", "single_word", "lstrip", "rstrip"}));
   AddedToken token;
   PLUMB_ASSIGN(const auto id, JsonFields(json, where).integer("id", 0, kMaxId));
   if (!id) return input_error("{}: field \"id\" is missing", where);

@@ -46,10 +46,10 @@ const MergeTable::Merge* MergeTable::find(TokenId left, TokenId right) const {
 }
 
 Result<BpeModel> BpeModel::parse(const Json& json, const std::string& where) {
-  PLUMB_RETURN_IF_ERROR(check_keys(
-      json, where,
-      {"type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix",
-       "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}));
+  PLUMB_RETURN_IF_ERROR(
+      check_keys(json, where,
+                 {"type", "vocab", "merges", "dropout", "unk_token", "continuing_subword_prefix",
+                  "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}));
   BpeModel model;
   PLUMB_RETURN_IF_ERROR(model.read_vocab(json, where));
   PLUMB_RETURN_IF_ERROR(model.read_options(json, where));
@@ -82,8 +82,8 @@ Status BpeModel::read_options(const Json& json, const std::string& where) {
   if (unknown) {
     const auto found = vocab_.find(*unknown);
     if (found == vocab_.end())
-      return input_error("{}: field \"unk_token\" is \"{}\", expected a token of the vocabulary",
-                         where, *unknown);
+      return input_error("{}: field \"unk_token\" is {}, expected a token of the vocabulary", where,
+                         in_quotes(*unknown));
     unknown_ = found->second;
   }
   return ok_status();
@@ -102,8 +102,8 @@ Status BpeModel::read_merges(const Json& json, const std::string& where) {
       const auto& text = merge.get_ref<const std::string&>();
       const size_t space = text.find(' ');
       if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos)
-        return input_error("{}: merge {} is \"{}\", expected two tokens and one space", where,
-                           n_merges(), text);
+        return input_error("{}: merge {} is {}, expected two tokens and one space", where,
+                           n_merges(), in_quotes(text));
       const std::string_view view = text;
       PLUMB_RETURN_IF_ERROR(add_merge(view.substr(0, space), view.substr(space + 1), where));
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
@@ -124,8 +124,8 @@ Status BpeModel::add_merge(std::string_view left, std::string_view right,
   const auto a = vocab_.find(left), b = vocab_.find(right), c = vocab_.find(joined);
   for (const auto& [found, token] : {std::pair{a, left}, {b, right}, {c, std::string_view(joined)}})
     if (found == vocab_.end())
-      return input_error("{}: merge {} needs the token \"{}\", which is not in the vocabulary",
-                         where, n_merges(), token);
+      return input_error("{}: merge {} needs the token {}, which is not in the vocabulary", where,
+                         n_merges(), in_quotes(token));
   merges_.insert(a->second, b->second, {static_cast<uint32_t>(n_merges()), c->second});
   joined_of_rank_.push_back(c->second);
   return ok_status();

@@ -37,7 +37,8 @@ Result<std::unique_ptr<Tokenizer>> SpikeTokenizer::parse(const Json& json,
   const JsonFields fields(json, where);
   PLUMB_ASSIGN(const auto algorithm, fields.text("algorithm"));
   if (algorithm.value_or("length-max") != "length-max")
-    return input_error("{}: field \"algorithm\" is \"{}\", expected length-max", where, *algorithm);
+    return input_error("{}: field \"algorithm\" is {}, expected length-max", where,
+                       in_quotes(*algorithm));
   PLUMB_ASSIGN(const auto longest, fields.integer("max_token_len", 1, kMaxTokenLen));
   PLUMB_ASSIGN(const TokenIds vocab, parse_vocab(json, where));
   auto tokenizer = std::make_unique<SpikeTokenizer>();
@@ -121,8 +122,8 @@ Result<std::string> SpikeTokenizer::decode(std::span<const TokenId> ids,
     run.clear();
   };
   for (const TokenId id : ids) {
-    const bool known = id >= 0 && static_cast<size_t>(id) < used_.size() &&
-                       used_[static_cast<size_t>(id)];
+    const bool known =
+        id >= 0 && static_cast<size_t>(id) < used_.size() && used_[static_cast<size_t>(id)];
     // Dropped specials do not end a run: the two halves of a character around one join.
     if (known && is_special(id) && options.skip_specials) continue;
     if (known && !is_special(id)) {
@@ -153,10 +154,10 @@ bool SpikeTokenizer::is_special(TokenId id) const {
 
 std::string SpikeTokenizer::description() const {
   const auto n_atomic = std::count(atomic_.begin(), atomic_.end(), true);
-  std::string text = fmt::format("greedy longest match over bytes, {} ids, {} atomic, tokens up to {} bytes",
-                                 vocab_size(), n_atomic, max_token_len_);
-  if (n_unmatchable_ > 0)
-    text += fmt::format(" ({} keys can match no text)", n_unmatchable_);
+  std::string text =
+      fmt::format("greedy longest match over bytes, {} ids, {} atomic, tokens up to {} bytes",
+                  vocab_size(), n_atomic, max_token_len_);
+  if (n_unmatchable_ > 0) text += fmt::format(" ({} keys can match no text)", n_unmatchable_);
   return text;
 }
 

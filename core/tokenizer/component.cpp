@@ -7,20 +7,42 @@ namespace plumb {
 namespace {
 
 constexpr size_t kMaxVocab = size_t{1} << 22;
+constexpr size_t kMaxQuoted = 200;
 
 }  // namespace
 
+std::string in_quotes(std::string_view text) {
+  std::string out = "\"";
+  for (size_t pos = 0; pos < text.size(); ++pos) {
+    const char c = text[pos];
+    // Cut at the start of a character.
+    if (pos >= kMaxQuoted && (c & 0xC0) != 0x80) {
+      out += "...";
+      break;
+    }
+    if (c == '\n')
+      out += "\\n";
+    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
+      out += fmt::format("\\x{:02X}", static_cast<unsigned>(c));
+    else
+      out += c;
+  }
+  return out + "\"";
+}
+
 Status check_keys(const Json& json, const std::string& where,
                   std::initializer_list<std::string_view> known) {
-  if (!json.is_object()) return input_error("{}: is {}, expected an object", where, json.type_name());
+  if (!json.is_object())
+    return input_error("{}: is {}, expected an object", where, json.type_name());
   for (const auto& [key, value] : json.items())
     if (std::find(known.begin(), known.end(), key) == known.end())
-      return input_error("{}: unknown field \"{}\"", where, key);
+      return input_error("{}: unknown field {}", where, in_quotes(key));
   return ok_status();
 }
 
 Result<std::string> component_type(const Json& json, const std::string& where) {
-  if (!json.is_object()) return input_error("{}: is {}, expected an object", where, json.type_name());
+  if (!json.is_object())
+    return input_error("{}: is {}, expected an object", where, json.type_name());
   return required_text(json, where, "type");
 }
 
@@ -59,8 +81,8 @@ Result<TokenIds> parse_vocab(const Json& json, const std::string& where) {
   std::vector<bool> taken;
   for (const auto& [token, value] : found->items()) {
     if (!value.is_number_integer() || value < 0 || value >= kMaxVocab)
-      return input_error("{}: vocab gives \"{}\" the id {}, expected a whole number below {}",
-                         where, token, value.is_number() ? value.dump() : value.type_name(),
+      return input_error("{}: vocab gives {} the id {}, expected a whole number below {}", where,
+                         in_quotes(token), value.is_number() ? value.dump() : value.type_name(),
                          kMaxVocab);
     const auto id = value.get<size_t>();
     if (id >= taken.size()) taken.resize(id + 1);

@@ -13,6 +13,9 @@
 
 namespace plumb {
 
+// A text from outside for a message: in quotes, on one line, at most about 200 bytes of it.
+std::string in_quotes(std::string_view text);
+
 // An object without keys other than `known`: an option we do not know could change the ids.
 Status check_keys(const Json& json, const std::string& where,
                   std::initializer_list<std::string_view> known);
@@ -57,8 +60,8 @@ Status parse_steps(const Json& json, const std::string& where, const char* seque
     }
     known += fmt::format(" {},", row.type);
   }
-  return input_error("{}: type \"{}\" is not supported, expected one of{} Sequence", where, type,
-                     known);
+  return input_error("{}: type {} is not supported, expected one of{} Sequence", where,
+                     in_quotes(type), known);
 }
 
 }  // namespace plumb

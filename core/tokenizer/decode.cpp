@@ -56,8 +56,10 @@ Result<DecodeStep> parse_replace(const Json& json, const std::string& where) {
 // "<0xE9>" is the byte E9.
 std::optional<char> byte_token(const std::string& token) {
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
   };
   if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
   if (digit(token[3]) < 0 || digit(token[4]) < 0) return std::nullopt;
@@ -129,8 +131,9 @@ Result<DecodeStep> parse_strip(const Json& json, const std::string& where) {
 
 // The mark becomes a space, but vanishes from the first token, where it was put in front.
 Result<DecodeStep> parse_metaspace(const Json& json, const std::string& where) {
-  PLUMB_RETURN_IF_ERROR(check_keys(json, where, {"type", "replacement", "add_prefix_space",
-                                                 "prepend_scheme", "split", "str_rep"}));
+  PLUMB_RETURN_IF_ERROR(check_keys(
+      json, where,
+      {"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"}));
   PLUMB_ASSIGN(const std::string mark, required_text(json, where, "replacement"));
   const JsonFields fields(json, where);
   PLUMB_ASSIGN(const auto scheme, fields.text("prepend_scheme"));
@@ -140,7 +143,8 @@ Result<DecodeStep> parse_metaspace(const Json& json, const std::string& where) {
   const auto rewrite = [pattern](const std::string& token, std::string_view with) {
     std::string out;
     for (const Span& span : pattern(token))
-      out += span.is_match ? with : std::string_view(token).substr(span.begin, span.end - span.begin);
+      out +=
+          span.is_match ? with : std::string_view(token).substr(span.begin, span.end - span.begin);
     return out;
   };
   return DecodeStep{[rewrite, prepended](std::vector<std::string>& tokens) {
@@ -151,9 +155,12 @@ Result<DecodeStep> parse_metaspace(const Json& json, const std::string& where) {
 }
 
 constexpr ComponentRow<DecodeStep> kDecoders[] = {
-    {"ByteLevel", parse_byte_level}, {"Replace", parse_replace},
-    {"ByteFallback", parse_byte_fallback}, {"Fuse", parse_fuse},
-    {"Strip", parse_strip}, {"Metaspace", parse_metaspace},
+    {"ByteLevel", parse_byte_level},
+    {"Replace", parse_replace},
+    {"ByteFallback", parse_byte_fallback},
+    {"Fuse", parse_fuse},
+    {"Strip", parse_strip},
+    {"Metaspace", parse_metaspace},
 };
 
 }  // namespace

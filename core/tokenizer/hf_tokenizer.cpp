@@ -69,14 +69,15 @@ std::string component_summary(const Json& json) {
 
 Result<std::unique_ptr<Tokenizer>> HfTokenizer::parse(const Json& json, const std::string& where) {
   PLUMB_RETURN_IF_ERROR(
-      check_keys(json, where, {"version", "truncation", "padding", "added_tokens", "normalizer",
-                               "pre_tokenizer", "post_processor", "decoder", "model"}));
+      check_keys(json, where,
+                 {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+                  "post_processor", "decoder", "model"}));
   const Json* model = present(json, "model");
   if (model == nullptr) return input_error("{}: field \"model\" is missing", where);
   // Files older than the field are BPE.
   PLUMB_ASSIGN(const auto type, JsonFields(*model, where + " model").text("type"));
   if (type.value_or("BPE") != "BPE")
-    return input_error("{}: model type \"{}\" is not supported, expected BPE", where, *type);
+    return input_error("{}: model type {} is not supported, expected BPE", where, in_quotes(*type));
   auto tokenizer = std::make_unique<HfTokenizer>();
   PLUMB_ASSIGN(tokenizer->model_, BpeModel::parse(*model, where + " model"));
   PLUMB_RETURN_IF_ERROR(tokenizer->parse_steps_of(json, where));
@@ -114,10 +115,10 @@ Status HfTokenizer::parse_added(const Json& json, const std::string& where) {
     const auto found = model_.vocab().find(token.content);
     const bool in_vocab = found != model_.vocab().end();
     if (in_vocab ? found->second != token.id : has_token(token.id))
-      return input_error("{}: added token \"{}\" has the id {}, which the vocabulary gives to {}",
-                         where, token.content, token.id,
+      return input_error("{}: added token {} has the id {}, which the vocabulary gives to {}",
+                         where, in_quotes(token.content), token.id,
                          in_vocab ? fmt::format("nothing: there it is {}", found->second)
-                                  : "\"" + tokens_[static_cast<size_t>(token.id)] + "\"");
+                                  : in_quotes(tokens_[static_cast<size_t>(token.id)]));
     put(token.id, added_.decoded(i));
   }
   return ok_status();
@@ -136,8 +137,8 @@ Status HfTokenizer::parse_post_processor(const Json& json, const std::string& wh
     return check_keys(json, where, {"type", "add_prefix_space", "trim_offsets", "use_regex"});
   if (type == "TemplateProcessing") return parse_template(json, where + " " + type);
   return input_error(
-      "{}: type \"{}\" is not supported, expected one of TemplateProcessing, ByteLevel, Sequence",
-      where, type);
+      "{}: type {} is not supported, expected one of TemplateProcessing, ByteLevel, Sequence",
+      where, in_quotes(type));
 }
 
 // [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}] with the ids of "<s>" beside it.
@@ -164,7 +165,8 @@ Result<std::vector<TokenId>> HfTokenizer::template_ids(const Json& json, const J
   const Json* text = present(piece, "Sequence");
   if (text != nullptr) {
     PLUMB_ASSIGN(const std::string name, required_text(*text, where, "id"));
-    if (name != "A") return input_error("{}: sequence \"{}\" in \"single\", expected A", where, name);
+    if (name != "A")
+      return input_error("{}: sequence {} in \"single\", expected A", where, in_quotes(name));
     return std::vector<TokenId>{kText};
   }
   const Json* special = present(piece, "SpecialToken");
@@ -175,12 +177,13 @@ Result<std::vector<TokenId>> HfTokenizer::template_ids(const Json& json, const J
       table != nullptr && table->is_object() ? present(*table, name.c_str()) : nullptr;
   const Json* list = entry != nullptr && entry->is_object() ? present(*entry, "ids") : nullptr;
   if (list == nullptr || !list->is_array())
-    return input_error("{}: special_tokens has no ids for \"{}\"", where, name);
+    return input_error("{}: special_tokens has no ids for {}", where, in_quotes(name));
   std::vector<TokenId> ids;
   for (const Json& id : *list) {
     if (!id.is_number_integer() || id < 0 || id >= tokens_.size())
-      return input_error("{}: special token \"{}\" has the id {}, expected one below {}", where,
-                         name, id.is_number() ? id.dump() : id.type_name(), tokens_.size());
+      return input_error("{}: special token {} has the id {}, expected one below {}", where,
+                         in_quotes(name), id.is_number() ? id.dump() : id.type_name(),
+                         tokens_.size());
     ids.push_back(id.get<TokenId>());
   }
   return ids;
@@ -234,7 +237,8 @@ Result<std::string> HfTokenizer::decode(std::span<const TokenId> ids,
   for (const TokenId id : ids) {
     if (!has_token(id))
       return input_error("token id {} is not in the vocabulary of {} tokens", id, tokens_.size());
-    if (!options.skip_specials || !is_special(id)) tokens.push_back(tokens_[static_cast<size_t>(id)]);
+    if (!options.skip_specials || !is_special(id))
+      tokens.push_back(tokens_[static_cast<size_t>(id)]);
   }
   for (const DecodeStep& step : decoder_) step.tokens(tokens);
   // Without a decoder tokens are words.

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/tokenizer/byte_tokenizer.h"
+#include "core/tokenizer/component.h"
 #include "core/tokenizer/hf_tokenizer.h"
 
 namespace plumb {
@@ -30,8 +31,8 @@ Result<Json> read_merges(const fs::path& path) {
     if (merge.ends_with('\r')) merge.pop_back();
     if (merge.starts_with("#version") || merge.empty()) continue;
     if (merge.find(' ') == std::string::npos)
-      return input_error("{}: line {} is \"{}\", expected two tokens and one space", path.string(),
-                         line, merge);
+      return input_error("{}: line {} is {}, expected two tokens and one space", path.string(),
+                         line, in_quotes(merge));
     merges.push_back(std::move(merge));
   }
   return merges;
@@ -48,11 +49,12 @@ Result<std::unique_ptr<Tokenizer>> load_gpt2(const fs::path& vocab_path,
   if (vocab.is_object() && vocab.contains(kEndOfText))
     added.push_back({{"id", vocab[kEndOfText]}, {"content", kEndOfText}, {"special", true}});
   const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
-  return HfTokenizer::parse({{"added_tokens", std::move(added)},
-                             {"pre_tokenizer", byte_level},
-                             {"decoder", byte_level},
-                             {"model", {{"vocab", std::move(vocab)}, {"merges", std::move(merges)}}}},
-                            where);
+  return HfTokenizer::parse(
+      {{"added_tokens", std::move(added)},
+       {"pre_tokenizer", byte_level},
+       {"decoder", byte_level},
+       {"model", {{"vocab", std::move(vocab)}, {"merges", std::move(merges)}}}},
+      where);
 }
 
 }  // namespace

@@ -3,68 +3,13 @@
 #include <cctype>
 #include <cstdlib>
 
+#include "core/tokenizer/character_sets.h"
+#include "core/tokenizer/component.h"
 #include "core/tokenizer/regex.h"
 #include "core/tokenizer/unicode.h"
-#include "core/tokenizer/unicode_additions.h"
 
 namespace plumb {
 namespace {
-
-constexpr std::string_view kSpaces = "\\p{White_Space}";
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
-// Superscripts and fractions that a \w or \b by itself takes for word characters (it looks them up
-// in a Latin-1 table), though [\w] does not.
-constexpr std::string_view kLatin1Words = "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
-
-constexpr std::string_view kHanAdditions =  // of Unicode 15 and 15.1
-    "\\x{2B739}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}";
-
-std::string additions(std::string_view category) {
-  std::string out;
-  for (const CategoryRange& range : kUnicodeAdditions)
-    if (std::string_view(range.category).starts_with(category))
-      out += fmt::format("\\x{{{:X}}}-\\x{{{:X}}}", range.first, range.last);
-  return out;
-}
-
-std::string word_set() {
-  return std::string(kWord) + additions("L") + additions("M") + additions("Nd") + additions("Nl") +
-         additions("Pc");
-}
-
-std::string category_set(std::string_view category) {
-  return fmt::format("\\p{{{}}}{}", category, additions(category));
-}
-
-// The inside of a character class for a named set; empty when the name is none of ours.
-std::string named_set(std::string_view name) {
-  struct Row {
-    std::string_view name, category;
-  };
-  static constexpr Row kLongNames[] = {{"letter", "L"},      {"mark", "M"},      {"number", "N"},
-                                       {"punctuation", "P"}, {"symbol", "S"},    {"digit", "Nd"},
-                                       {"separator", "Z"},
-                                       {"cntrl", "Cc"},      {"control", "Cc"}};
-  std::string key;
-  for (const char c : name)
-    if (c != '_' && c != '-' && c != ' ') key += static_cast<char>(std::tolower(c));
-  if (key == "space" || key == "whitespace") return std::string(kSpaces);
-  if (key == "word") return word_set();
-  if (key == "alpha" || key == "alphabetic") return "\\p{Alphabetic}" + additions("L");
-  if (key == "alnum") return "\\p{Alphabetic}" + additions("L") + category_set("Nd");
-  if (key == "punct") return category_set("P") + category_set("S");
-  if (key == "xdigit") return "0-9a-fA-F";
-  if (key == "upper" || key == "lower")
-    return fmt::format("\\p{{{}case}}{}", key == "upper" ? "Upper" : "Lower",
-                       additions(key == "upper" ? "Lu" : "Ll"));
-  for (const Row& row : kLongNames)
-    if (row.name == key) return category_set(row.category);
-  if (key.size() == 1 && std::string_view("lmnpszc").find(key) != std::string_view::npos)
-    return category_set(std::string(1, static_cast<char>(std::toupper(key[0]))));
-  if (key.size() == 2 && std::string_view("lmnpszc").find(key[0]) != std::string_view::npos)
-    return category_set(std::string{static_cast<char>(std::toupper(key[0])), key[1]});
-  return "";
-}
 
 class Translator {
  public:
@@ -83,8 +28,8 @@ class Translator {
   };
 
   Error unsupported(std::string_view what) const {
-    return input_error("{}: the regular expression \"{}\" uses {}, which is not supported", where_,
-                       in_, what);
+    return input_error("{}: the regular expression {} uses {}, which is not supported", where_,
+                       in_quotes(in_), what);
   }
   char peek(size_t ahead = 0) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
   bool starts(std::string_view text) const { return in_.substr(at_).starts_with(text); }
@@ -100,17 +45,26 @@ class Translator {
 
   Status item() {
     switch (peek()) {
-      case '\\': return escape();
-      case '[': return character_class();
-      case '(': return open_group();
+      case '\\':
+        return escape();
+      case '[':
+        return character_class();
+      case '(':
+        return open_group();
       case ')':
         if (groups_.empty()) return unsupported("an unmatched )");
         atom_ = groups_.back();
         groups_.pop_back();
         out_ += in_[at_++];
         return ok_status();
-      case '{': return interval();
-      case '*': case '+': case '?': case '|': case '^': case '$':
+      case '{':
+        return interval();
+      case '*':
+      case '+':
+      case '?':
+      case '|':
+      case '^':
+      case '$':
         out_ += in_[at_++];
         return ok_status();
       default:
@@ -141,7 +95,7 @@ class Translator {
       const char c = in_[at_++];
       out_ += c == 'm' ? 's' : c;
     }
-    if (peek() == ')' ) {
+    if (peek() == ')') {
       out_ += in_[at_++];  // (?i) holds to the end of the enclosing group and is no atom
       return ok_status();
     }
@@ -149,7 +103,7 @@ class Translator {
     // Of (?: (?= (?! (?> (?<= (?<! (?<name> the rest is the same; the first character is copied so
     // that it is not read as an item.
     if (std::string_view(":=!><").find(peek()) == std::string_view::npos || peek() == '\0')
-      return unsupported(fmt::format("the group (?{}", peek() == '\0' ? ' ' : peek()));
+      return unsupported(fmt::format("the group {}", in_quotes(in_.substr(at_ - 2, 3))));
     const bool named = peek() == '<';
     out_ += in_[at_++];
     if (named && (peek() == '=' || peek() == '!')) {
@@ -237,12 +191,18 @@ class Translator {
       return Set{std::move(members), negated};
     };
     switch (std::tolower(c)) {
-      case 's': return simple(std::string(kSpaces));
-      case 'w': return simple(word_set());
-      case 'd': return simple(category_set("Nd"));
-      case 'h': return simple("0-9a-fA-F");
-      case 'p': return property(negated);
-      default: return Set{};
+      case 's':
+        return simple(std::string(kSpaces));
+      case 'w':
+        return simple(word_set());
+      case 'd':
+        return simple(category_set("Nd"));
+      case 'h':
+        return simple("0-9a-fA-F");
+      case 'p':
+        return property(negated);
+      default:
+        return Set{};
     }
   }
 
@@ -257,11 +217,9 @@ class Translator {
     }
     for (const char c : name)
       if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != ' ' && c != '-')
-        return unsupported(fmt::format("the property \\p{{{}}}", name));
+        return unsupported(fmt::format("the property {}", in_quotes(name)));
     std::string members = named_set(name);
-    // A script by its own name means the script, where PCRE2 would take its extensions along.
-    if (members.empty()) members = fmt::format("\\p{{sc:{}}}", name);
-    if (name == "Han") members += kHanAdditions;
+    if (members.empty()) members = script_set(name);
     return Set{std::move(members), negated};
   }
 
@@ -365,7 +323,7 @@ class Translator {
     if (close == std::string_view::npos) return unsupported("an unclosed [:");
     const std::string_view name = in_.substr(at_ + 2, close - at_ - 2);
     const std::string members = named_set(name);
-    if (members.empty()) return unsupported(fmt::format("[:{}:]", name));
+    if (members.empty()) return unsupported(fmt::format("the set {}", in_quotes(name)));
     out_ += members;
     after_set_ = true;
     at_ = close + 2;

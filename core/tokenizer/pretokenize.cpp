@@ -33,7 +33,7 @@ Result<Behavior> parse_behavior(const std::string& name, const std::string& wher
     if (text == name) return behavior;
     known += fmt::format(" {}", text);
   }
-  return input_error("{}: behavior \"{}\", expected one of{}", where, name, known);
+  return input_error("{}: behavior {}, expected one of{}", where, in_quotes(name), known);
 }
 
 // Joins neighbours; `spans` are in order and without gaps.
@@ -72,10 +72,13 @@ std::vector<Span> apply_behavior(std::vector<Span> spans, Behavior behavior) {
     case Behavior::kRemoved:
       std::erase_if(spans, [](const Span& span) { return span.is_match; });
       return spans;
-    case Behavior::kIsolated: return spans;
-    case Behavior::kMergedWithNext: return join_with_next(spans);
+    case Behavior::kIsolated:
+      return spans;
+    case Behavior::kMergedWithNext:
+      return join_with_next(spans);
     case Behavior::kMergedWithPrevious:
-    case Behavior::kContiguous: return join_spans(spans, behavior);
+    case Behavior::kContiguous:
+      return join_spans(spans, behavior);
   }
   return spans;
 }
@@ -152,18 +155,21 @@ Result<Prepend> parse_prepend_scheme(const Json& json, const std::string& where)
   const std::string name = scheme.value_or(prefix.value_or(true) ? "always" : "never");
   if (name == "never") return Prepend::kNever;
   if (prefix.has_value() && !*prefix)
-    return input_error("{}: add_prefix_space is false, but prepend_scheme is \"{}\"", where, name);
+    return input_error("{}: add_prefix_space is false, but prepend_scheme is {}", where,
+                       in_quotes(name));
   if (name == "always") return Prepend::kAlways;
   if (name == "first") return Prepend::kFirst;
-  return input_error("{}: prepend_scheme \"{}\", expected always, first or never", where, name);
+  return input_error("{}: prepend_scheme {}, expected always, first or never", where,
+                     in_quotes(name));
 }
 
 Result<PreTokenizeStep> parse_metaspace(const Json& json, const std::string& where) {
-  PLUMB_RETURN_IF_ERROR(check_keys(json, where, {"type", "replacement", "add_prefix_space",
-                                                 "prepend_scheme", "split", "str_rep"}));
+  PLUMB_RETURN_IF_ERROR(check_keys(
+      json, where,
+      {"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"}));
   PLUMB_ASSIGN(const std::string mark, required_text(json, where, "replacement"));
   if (mark.empty() || utf8_length(mark[0]) != mark.size())
-    return input_error("{}: replacement is \"{}\", expected one character", where, mark);
+    return input_error("{}: replacement is {}, expected one character", where, in_quotes(mark));
   PLUMB_ASSIGN(const Prepend prepend, parse_prepend_scheme(json, where));
   PLUMB_ASSIGN(const bool split, flag_or(json, where, "split", true));
   PLUMB_ASSIGN(const Pattern pattern, parse_pattern(Json{{"String", mark}}, where));
@@ -172,9 +178,12 @@ Result<PreTokenizeStep> parse_metaspace(const Json& json, const std::string& whe
       if (piece.token >= 0) continue;
       std::string text;
       for (const char c : piece.text)
-        if (c == ' ') text += mark;
-        else text += c;
-      const bool wanted = prepend == Prepend::kAlways || (prepend == Prepend::kFirst && piece.at_start);
+        if (c == ' ')
+          text += mark;
+        else
+          text += c;
+      const bool wanted =
+          prepend == Prepend::kAlways || (prepend == Prepend::kFirst && piece.at_start);
       if (wanted && !text.starts_with(mark)) text.insert(0, mark);
       piece.text = std::move(text);
     }

@@ -1,6 +1,7 @@
 // Normalizers and pre-tokenizers of a tokenizer.json: from a text to the pieces BPE sees.
 //
-//   "It's 5 o'clock"  --Split-->  "It" "'s" " " "5" " o" "'clock"  --ByteLevel-->  "It" "'s" "Ġ" ...
+//   "It's 5 o'clock"  --Split-->  "It" "'s" " " "5" " o" "'clock"  --ByteLevel-->  "It" "'s" "Ġ"
+//   ...
 #pragma once
 
 #include <functional>

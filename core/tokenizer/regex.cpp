@@ -87,8 +87,8 @@ Result<Regex> Regex::compile(std::string_view oniguruma_pattern, const std::stri
                                  options, &error, &offset, context);
   pcre2_compile_context_free(context);
   if (code->compiled == nullptr)
-    return input_error("{}: the regular expression \"{}\" does not compile: {}", where,
-                       oniguruma_pattern, pcre2_message(error));
+    return input_error("{}: the regular expression {} does not compile: {}", where,
+                       in_quotes(oniguruma_pattern), pcre2_message(error));
   // Without a JIT for this machine the interpreter does the same, slower.
   pcre2_jit_compile(code->compiled, PCRE2_JIT_COMPLETE);
   return Regex(std::move(code));
@@ -134,7 +134,8 @@ Regex builtin_regex(std::string_view oniguruma_pattern) {
 Result<Pattern> parse_pattern(const Json& json, const std::string& where) {
   PLUMB_RETURN_IF_ERROR(check_keys(json, where + " pattern", {"String", "Regex"}));
   if (json.size() != 1)
-    return input_error("{}: pattern is {}, expected a String or a Regex", where, json.dump());
+    return input_error("{}: the pattern has {} fields, expected a String or a Regex", where,
+                       json.size());
   const bool literal = json.contains("String");
   PLUMB_ASSIGN(std::string text, required_text(json, where, literal ? "String" : "Regex"));
   if (text.empty()) return input_error("{}: the pattern is empty", where);

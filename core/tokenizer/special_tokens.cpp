@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/json.h"
+#include "core/tokenizer/component.h"
 #include "core/tokenizer/tokenizer.h"
 
 namespace plumb {
@@ -48,8 +49,8 @@ Status read_names(const Json& json, const std::string& where, const Tokenizer& t
     const auto& text = name->get_ref<const std::string&>();
     const auto id = tokenizer.token_id(text);
     if (!id && role.must_exist)
-      return input_error("{}: field \"{}\" is \"{}\", expected a token of the vocabulary", where,
-                         field, text);
+      return input_error("{}: field \"{}\" is {}, expected a token of the vocabulary", where, field,
+                         in_quotes(text));
     if (id) take(role, *id, tokens);
   }
   return ok_status();

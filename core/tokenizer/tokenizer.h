@@ -20,7 +20,7 @@ struct EncodeOptions {
   // Recognise special tokens written in the text; off, they are ordinary text (added tokens that
   // are not special are recognised either way).
   bool parse_specials = true;
-  bool add_specials = false;   // apply the file's post-processor (e.g. prepend <|begin_text|>)
+  bool add_specials = false;  // apply the file's post-processor (e.g. prepend <|begin_text|>)
 };
 
 struct DecodeOptions {
@@ -32,9 +32,11 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Any bytes are accepted; invalid UTF-8 is replaced or kept as the family defines.
-  virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  virtual std::vector<TokenId> encode(std::string_view text,
+                                      const EncodeOptions& options = {}) const = 0;
   // Ids outside the vocabulary are an error naming the id.
-  virtual Result<std::string> decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const = 0;
+  virtual Result<std::string> decode(std::span<const TokenId> ids,
+                                     const DecodeOptions& options = {}) const = 0;
 
   // The bytes of one token as they would stand in running text, for axis labels and `--json`
   // pieces ("Ġthe" -> " the"). May be an incomplete UTF-8 sequence.

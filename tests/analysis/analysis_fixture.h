@@ -1,4 +1,5 @@
-// A scratch directory and a results file of made-up but plausible numbers, written as a sweep would.
+// A scratch directory and a results file of made-up but plausible numbers, written as a sweep
+// would.
 #pragma once
 
 #include <fmt/format.h>
@@ -68,8 +69,8 @@ class AnalysisTest : public ::testing::Test {
     // PLUMB_KEEP_FIGURES=DIR keeps what the tests draw, to be looked at.
     if (const char* keep = std::getenv("PLUMB_KEEP_FIGURES")) {
       const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-      directory_ = std::filesystem::path(keep) / fmt::format("{}.{}", test->test_suite_name(),
-                                                             test->name());
+      directory_ =
+          std::filesystem::path(keep) / fmt::format("{}.{}", test->test_suite_name(), test->name());
       std::filesystem::remove_all(directory_);
       std::filesystem::create_directories(directory_);
       keep_ = true;
@@ -127,20 +128,20 @@ class MadeUpSweep {
     point.run_id = run_id_;
     point.setting = setting;
     point.num_steps = num_steps;
-    point.planned_chunks = 8;
+    point.planned_chunks = 2;
     return must(writer_.upsert_point(point)).id;
   }
 
-  // A finished point of 8 chunks with 128 tokens and 512 bytes each, whose mean loss is `nats`.
+  // A finished point of 2 chunks with 512 tokens and 2048 bytes each, whose mean loss is `nats`.
   // `interval`: half the width of the interval of the loss; 0: none.
   int64_t finish(const Setting& setting, std::optional<int64_t> num_steps, double nats,
-                 double interval = 0.05, double mean_steps = 0, int64_t n_bytes = 512) {
+                 double interval = 0.05, double mean_steps = 0, int64_t n_bytes = 2048) {
     const int64_t id = plan(setting, num_steps);
     must(writer_.claim_points({id}, {}));
-    for (int64_t chunk = 0; chunk < 8; ++chunk) {
-      ChunkBatch batch{.run_id = run_id_, .chunk_index = chunk, .first_token = chunk * 128};
-      PointChunk part{.point_id = id, .n_tokens = 128, .n_bytes = n_bytes};
-      part.nll_sum_nats = 128 * (nats + (chunk % 2 == 0 ? 0.1 : -0.1));
+    for (int64_t chunk = 0; chunk < 2; ++chunk) {
+      ChunkBatch batch{.run_id = run_id_, .chunk_index = chunk, .first_token = chunk * 512};
+      PointChunk part{.point_id = id, .n_tokens = 512, .n_bytes = n_bytes};
+      part.nll_sum_nats = 512 * (nats + (chunk % 2 == 0 ? 0.1 : -0.1));
       batch.points.push_back(part);
       must(writer_.write_chunk(batch));
     }
@@ -184,8 +185,8 @@ class MadeUpSweep {
 
 // A token that converges geometrically at a rate of its own.
 inline StepRecord converging(int64_t pos, int32_t step, double slowness = 1) {
-  const DrawKey key{.seed = 5, .stream = RngStream::kSubsample,
-                    .position = static_cast<uint32_t>(pos)};
+  const DrawKey key{
+      .seed = 5, .stream = RngStream::kSubsample, .position = static_cast<uint32_t>(pos)};
   const double rate = 0.35 / slowness + 0.1 * standard_normal(key, 0);
   const double hard = std::exp(0.6 * standard_normal(key, 1));
   StepRecord row;

@@ -35,7 +35,8 @@ TEST(DepthAxis, LabelsFewDepthsThemselves) {
 TEST(LogAxis, HasRoundTicksHoweverNarrowOrWide) {
   EXPECT_EQ(labels(log_axis(12, 90000).ticks), "10¹ 10² 10³ 10⁴ 10⁵");
   EXPECT_EQ(labels(log_axis(1e-6, 1).ticks), "10⁻⁶ 10⁻⁵ 10⁻⁴ 10⁻³ 10⁻² 10⁻¹ 10⁰");
-  for (const double high : {20.0 + 1e-9, 20.001, 20.5, 22.0, 31.0, 60.0, 2e2, 2e3, 2e5, 2e9, 2e20}) {
+  for (const double high :
+       {20.0 + 1e-9, 20.001, 20.5, 22.0, 31.0, 60.0, 2e2, 2e3, 2e5, 2e9, 2e20}) {
     const Axis axis = log_axis(20, high);
     EXPECT_GE(axis.ticks.size(), 3u) << high;
     EXPECT_LE(axis.ticks.size(), 12u) << high;

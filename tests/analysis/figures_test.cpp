@@ -11,7 +11,9 @@ class Figures : public AnalysisTest {
                          const std::string& name = "figure") {
     return draw_figure(file("out.db"), figure, options, {file(name + ".png"), file(name + ".svg")});
   }
-  Blocks numbers(const std::string& name = "figure") { return parse_dat(slurp(file(name + ".dat"))); }
+  Blocks numbers(const std::string& name = "figure") {
+    return parse_dat(slurp(file(name + ".dat")));
+  }
   std::string script(const std::string& name = "figure") { return slurp(file(name + ".gp")); }
   bool has(const std::string& words, const std::string& name = "figure") {
     return script(name).find(words) != std::string::npos;
@@ -69,7 +71,7 @@ TEST_F(Figures, LegendStatesOnlyWhatVaries) {
   EXPECT_TRUE(has("unset key", "one"));
 
   must(draw("depth-perplexity", {.selection = {.model = "april"}, .y = "bpb"}, "bpb"));
-  // 128 tokens and 512 bytes a chunk.
+  // Four bytes a token.
   EXPECT_NEAR(numbers("bpb")[0][6][1], 3.4 / std::log(2.0) / 4, 1e-9);
   EXPECT_NEAR(numbers("bpb")[0][6][3], 3.45 / std::log(2.0) / 4, 1e-9);
   must(draw("depth-perplexity", {.selection = {.model = "april"}, .y = "nats"}, "nats"));
@@ -83,7 +85,8 @@ TEST_F(Figures, SeedsAndPrecisionsAreCurvesOfTheirOwn) {
     for (const char* dtype : {"f32", "bf16"}) {
       Setting setting = made_up_setting();
       setting.seed = seed, setting.dtype = dtype;
-      sweep_depths(sweep, setting, 3.0 + 0.02 * static_cast<double>(seed) + (dtype[0] == 'b') * 0.1);
+      sweep_depths(sweep, setting,
+                   3.0 + 0.02 * static_cast<double>(seed) + (dtype[0] == 'b') * 0.1);
     }
   must(draw("depth-perplexity"));
   EXPECT_EQ(numbers().size(), 6u);
@@ -106,13 +109,26 @@ TEST_F(Figures, WhatStopsByItselfStandsAtItsMeanDepth) {
   EXPECT_TRUE(has("title 'fixed depth'"));
 }
 
+TEST_F(Figures, LongAndManyNamesFit) {
+  MadeUpSweep sweep(file("out.db"));
+  for (int64_t seed = 0; seed < 21; ++seed) {
+    Setting setting = made_up_setting();
+    setting.seed = seed, setting.cache = "latest-compress-boundaries";
+    setting.rule =
+        fmt::format("margin>=0.{:02} & argmax-stability>=4 | fixed=16 @min=2,patience=2", seed);
+    sweep_depths(sweep, setting, 3.0 + 0.1 * static_cast<double>(seed), {0, 2, 8, 12});
+  }
+  must(draw("depth-perplexity"));
+  EXPECT_EQ(numbers().size(), 21u);
+}
+
 TEST_F(Figures, DepthPerplexityOfASingleDepth) {
   MadeUpSweep sweep(file("out.db"));
   sweep.finish(made_up_setting(), 32, 3.0);
   must(draw("depth-perplexity"));
   EXPECT_EQ(numbers()[0].size(), 1u);
   EXPECT_TRUE(has("set xtics ('32' 5)"));
-  EXPECT_TRUE(has("yerrorbars"));
+  EXPECT_TRUE(has("with vectors nohead"));
 }
 
 TEST_F(Figures, ARunIsWhatItAskedFor) {
@@ -138,8 +154,9 @@ TEST_F(Figures, SayWhatIsMissing) {
   EXPECT_EQ(error_of(draw("depth-perplexity")),
             name + ": found no finished point (points: 1 pending), expected at least one");
   EXPECT_EQ(error_of(draw("steps")),
-            name + ": found no recorded steps: this figure needs a sweep with --record steps (or "
-                   "latents)");
+            name +
+                ": found no recorded steps: this figure needs a sweep with --record steps (or "
+                "latents)");
   sweep.finish(made_up_setting(), 8, 2.5, 0.05, 0, /*n_bytes=*/0);
   EXPECT_EQ(error_of(draw("depth-perplexity", {.selection = {.text = "prose"}})),
             name + ": --text prose names none of the rows for this figure, expected one of wiki");
@@ -232,9 +249,10 @@ TEST_F(Figures, StepsDrawZerosAtTheEdge) {
 // Positions far apart are read in stretches that grow over the gaps.
 TEST_F(Figures, StepsAreFoundHoweverFarApart) {
   MadeUpSweep sweep(file("out.db"));
-  sweep.record(made_up_setting(), 2, 5,
-               [](int64_t pos, int32_t step) { return converging(pos % 1000, step); },
-               int64_t{3'000'000'007});
+  sweep.record(
+      made_up_setting(), 2, 5,
+      [](int64_t pos, int32_t step) { return converging(pos % 1000, step); },
+      int64_t{3'000'000'007});
   must(draw("steps"));
   EXPECT_EQ(numbers()[0][0][6], 5);
 }

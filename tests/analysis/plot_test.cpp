@@ -53,8 +53,11 @@ TEST_F(PlotFile, ScriptDrawsTheSamePictureFromItsFolder) {
 
 // Names come from outside: they must appear as they are, and run nothing.
 TEST_F(PlotFile, NamesAreLiteralText) {
-  const std::string names[] = {"under_score^2 @home {x}", "it's \"quoted\"", "`touch ran`",
-                               "back\\slash \\n %d $1 #no comment", "two\nlines; system('touch ran')",
+  const std::string names[] = {"under_score^2 @home {x}",
+                               "it's \"quoted\"",
+                               "`touch ran`",
+                               "back\\slash \\n %d $1 #no comment",
+                               "two\nlines; system('touch ran')",
                                "⟨ünï⟩"};
   for (const std::string& name : names) {
     const auto files = write_plot(small_plot(name), {file("n.svg")});
@@ -66,8 +69,8 @@ TEST_F(PlotFile, NamesAreLiteralText) {
 }
 
 TEST_F(PlotFile, FileNamesAreLiteralText) {
-  for (const char* name : {"it's.png", "<touch ran.png", "|touch ran.png", "-x y.png", "a`b`.png",
-                           "a.b_c.png"}) {
+  for (const char* name :
+       {"it's.png", "<touch ran.png", "|touch ran.png", "-x y.png", "a`b`.png", "a.b_c.png"}) {
     const auto files = write_plot(small_plot(), {file(name)});
     ASSERT_TRUE(files.ok()) << name << ": " << files.error().message;
     EXPECT_GT(png_size(slurp(file(name))).first, 0) << name;
@@ -120,6 +123,15 @@ TEST(Wrapped, BreaksBetweenWords) {
   EXPECT_EQ(wrapped("one two three", 7), (std::vector<std::string>{"one two", "three"}));
   EXPECT_EQ(wrapped("incomprehensible", 7), (std::vector<std::string>{"incomprehensible"}));
   EXPECT_TRUE(wrapped("", 7).empty());
+}
+
+TEST(LegendLabel, LosesItsMiddleBetweenWholeCharacters) {
+  EXPECT_EQ(legend_label("kl<0.1"), "kl<0.1");
+  std::string umlauts, head, tail;
+  for (int i = 0; i < 100; ++i)
+    umlauts += "ü", head += i < 42 ? "ü" : "", tail += i < 28 ? "ü" : "";
+  EXPECT_EQ(legend_label(umlauts), head + "…" + tail);
+  EXPECT_LT(legend_px("t", {umlauts}), 650);
 }
 
 TEST(CurveStyle, TellsAllCurvesApart) {

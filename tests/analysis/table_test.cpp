@@ -52,7 +52,8 @@ TEST(WriteTextFile, NamesTheFileAndTheReason) {
   const Status status = write_text_file("/nonexistent/x.csv", "a");
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().kind, ErrorKind::kWork);
-  EXPECT_EQ(status.error().message, "/nonexistent/x.csv: cannot be written: No such file or directory");
+  EXPECT_EQ(status.error().message,
+            "/nonexistent/x.csv: cannot be written: No such file or directory");
 }
 
 }  // namespace

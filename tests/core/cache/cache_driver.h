@@ -20,7 +20,9 @@ struct Entry {
   auto operator<=>(const Entry&) const = default;
 };
 
-inline void PrintTo(const Entry& entry, std::ostream* out) { *out << "(" << entry.index << " @" << entry.pos << ")"; }
+inline void PrintTo(const Entry& entry, std::ostream* out) {
+  *out << "(" << entry.index << " @" << entry.pos << ")";
+}
 
 class CacheDriver {
  public:
@@ -70,8 +72,10 @@ class CacheDriver {
     for (size_t r = 0; r < read.n_before + static_cast<size_t>(n); ++r) {
       std::vector<float> row;
       for (size_t c = 0; c < kDim; ++c)
-        row.push_back(read.view.keys[r / kKeyPanel * kDim * kKeyPanel + c * kKeyPanel + r % kKeyPanel]);
-      for (size_t c = 0; c < kDim; ++c) row.push_back(read.view.values[r * read.view.value_stride + c]);
+        row.push_back(
+            read.view.keys[r / kKeyPanel * kDim * kKeyPanel + c * kKeyPanel + r % kKeyPanel]);
+      for (size_t c = 0; c < kDim; ++c)
+        row.push_back(read.view.values[r * read.view.value_stride + c]);
       all.push_back(row);
     }
     return all;
@@ -80,7 +84,8 @@ class CacheDriver {
   static std::vector<Entry> entries(const KvRead& read, int n) {
     std::vector<Entry> all;
     for (const auto& row : rows(read, n)) {
-      EXPECT_TRUE(row[2] == 1 && row[4] == 2 && row[3] == -row[0] && row[5] == -row[1]) << "key and value differ";
+      EXPECT_TRUE(row[2] == 1 && row[4] == 2 && row[3] == -row[0] && row[5] == -row[1])
+          << "key and value differ";
       all.push_back({static_cast<int>(row[0]), static_cast<int>(row[1])});
     }
     return all;
@@ -106,8 +111,8 @@ class CacheDriver {
 };
 
 inline std::shared_ptr<const KvPolicy> policy(const std::string& name, const LayerCounts& layers,
-                                              CacheIndex index = CacheIndex::kRecurrence, int num_steps = 0,
-                                              uint64_t seed = 0) {
+                                              CacheIndex index = CacheIndex::kRecurrence,
+                                              int num_steps = 0, uint64_t seed = 0) {
   auto made = make_kv_policy(name, index, layers, seed, num_steps);
   if (!made.ok()) {
     ADD_FAILURE() << made.error().message;
@@ -116,10 +121,13 @@ inline std::shared_ptr<const KvPolicy> policy(const std::string& name, const Lay
   return made.value();
 }
 
-inline std::string error_of(const Status& status) { return status.ok() ? "" : status.error().message; }
+inline std::string error_of(const Status& status) {
+  return status.ok() ? "" : status.error().message;
+}
 
 inline const std::vector<LayerCounts>& shapes() {
-  static const std::vector<LayerCounts> all = {{2, 4, 2}, {4, 4, 4}, {4, 6, 4}, {4, 8, 4}, {1, 2, 1}};
+  static const std::vector<LayerCounts> all = {
+      {2, 4, 2}, {4, 4, 4}, {4, 6, 4}, {4, 8, 4}, {1, 2, 1}};
   return all;
 }
 

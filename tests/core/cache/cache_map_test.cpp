@@ -58,7 +58,8 @@ void check_scenario(const Json& scenario, GatherMode mode, Tally& tally) {
       const auto read = driver.append(place, n);
       if (want.is_string()) {
         ASSERT_FALSE(read.ok()) << "the reference: " << want;
-        EXPECT_NE(read.error().message.find("cannot find position"), std::string::npos) << read.error().message;
+        EXPECT_NE(read.error().message.find("cannot find position"), std::string::npos)
+            << read.error().message;
         EXPECT_EQ(next, reads.size());
         ++tally.errors;
         return;
@@ -76,8 +77,9 @@ Tally check_all(GatherMode mode) {
   auto file = read_json_file(PLUMB_SOURCE_DIR "/tests/goldens/cache/cache_map.json");
   EXPECT_TRUE(file.ok()) << file.error().message;
   for (const Json& scenario : file.value()["scenarios"]) {
-    SCOPED_TRACE(fmt::format("{} {}/{}/{}{}", scenario["strategy"].get<std::string>(), scenario["P"].get<int>(),
-                             scenario["K"].get<int>(), scenario["D"].get<int>(),
+    SCOPED_TRACE(fmt::format("{} {}/{}/{}{}", scenario["strategy"].get<std::string>(),
+                             scenario["P"].get<int>(), scenario["K"].get<int>(),
+                             scenario["D"].get<int>(),
                              scenario["derived"].get<bool>() ? " derived" : ""));
     check_scenario(scenario, mode, tally);
   }
@@ -86,13 +88,16 @@ Tally check_all(GatherMode mode) {
 
 TEST(CacheMap, EveryReadIsTheReferencesReadAndEveryRefusalItsRefusal) {
   const Tally tally = check_all(GatherMode::kIncremental);
-  std::printf("cache map: %d scenarios, %d reads equal, %d errors equal, %d unknown names refused\n", tally.scenarios,
-              tally.reads, tally.errors, tally.refused_names);
+  std::printf(
+      "cache map: %d scenarios, %d reads equal, %d errors equal, %d unknown names refused\n",
+      tally.scenarios, tally.reads, tally.errors, tally.refused_names);
   EXPECT_EQ(tally.scenarios, 96);
   EXPECT_EQ(tally.refused_names, 2);
 }
 
-TEST(CacheMap, HoldsForTheSlowGatherToo) { EXPECT_EQ(check_all(GatherMode::kFromScratch).scenarios, 96); }
+TEST(CacheMap, HoldsForTheSlowGatherToo) {
+  EXPECT_EQ(check_all(GatherMode::kFromScratch).scenarios, 96);
+}
 
 }  // namespace
 }  // namespace plumb

@@ -11,7 +11,8 @@ TEST(ChangeLog, FirstSinceIsTheMinimumOfAllLaterNotes) {
   ChangeLog log;
   std::vector<int> notes;
   for (uint64_t i = 0; i < 400; ++i) {
-    const int pos = static_cast<int>(uniform_below({.seed = 3, .stream = RngStream::kBootstrap}, i, 50));
+    const int pos =
+        static_cast<int>(uniform_below({.seed = 3, .stream = RngStream::kBootstrap}, i, 50));
     log.note(pos);
     notes.push_back(pos);
     EXPECT_EQ(log.now(), i + 1);

@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/core/cache/cache_driver.h"
 
 namespace plumb {
 namespace {
 
-// Prompt, then decoded tokens, then another prompt, then decoded ones; `decoded` and depth by token.
+// Prompt, then decoded tokens, then another prompt, then decoded ones; `decoded` and depth by
+// token.
 struct Call {
   int n, depth;
 };
@@ -18,18 +21,23 @@ void check_reads(const std::string& name, bool last, const LayerCounts& layers, 
   std::vector<Call> token;  // n: rows of the call it came with
   for (const Call& call : kCalls) {
     const int pos0 = driver.cache().length();
-    ASSERT_EQ(error_of(driver.call(call.n, call.depth, [&](const Place& place, const std::vector<Entry>& seen) {
-      ASSERT_EQ(seen.size(), token.size() + static_cast<size_t>(call.n));
-      for (const Entry& entry : seen) {
-        Place source = place;
-        if (place.stage == Stage::kCore && entry.pos < pos0) {
-          const Call& written = token[static_cast<size_t>(entry.pos)];
-          const bool own_recurrence = call.n > 1 && written.n > 1 && place.step < written.depth;
-          if (!own_recurrence) source.step = last ? written.depth - 1 : 0;
-        }
-        EXPECT_EQ(entry.index, driver.index_of(source)) << name << " position " << entry.pos << " step " << place.step;
-      }
-    })), "");
+    ASSERT_EQ(
+        error_of(driver.call(call.n, call.depth,
+                             [&](const Place& place, const std::vector<Entry>& seen) {
+                               ASSERT_EQ(seen.size(), token.size() + static_cast<size_t>(call.n));
+                               for (const Entry& entry : seen) {
+                                 Place source = place;
+                                 if (place.stage == Stage::kCore && entry.pos < pos0) {
+                                   const Call& written = token[static_cast<size_t>(entry.pos)];
+                                   const bool own_recurrence =
+                                       call.n > 1 && written.n > 1 && place.step < written.depth;
+                                   if (!own_recurrence) source.step = last ? written.depth - 1 : 0;
+                                 }
+                                 EXPECT_EQ(entry.index, driver.index_of(source))
+                                     << name << " position " << entry.pos << " step " << place.step;
+                               }
+                             })),
+        "");
     for (int i = 0; i < call.n; ++i) token.push_back(call);
   }
 }
@@ -63,8 +71,9 @@ TEST(DecodeReuse, AveragedReadsTheMeanOverATokensRecurrences) {
                      static_cast<float>((written.depth - 1) * layers.n_core) / 2.0F;
           }
           const auto& row = rows[static_cast<size_t>(pos)];
-          EXPECT_NEAR(row[0], want, 1e-5 * (1 + want)) << "position " << pos << " step " << place.step;
-          EXPECT_NEAR(row[3], -want, 1e-5 * (1 + want));
+          EXPECT_NEAR(row[0], want, 1e-5 * (1 + std::abs(want)))
+              << "position " << pos << " step " << place.step;
+          EXPECT_NEAR(row[3], -want, 1e-5 * (1 + std::abs(want)));
           EXPECT_EQ(row[1], static_cast<float>(pos));
         }
       }
@@ -77,7 +86,8 @@ TEST(DecodeReuse, ADecodedTokenCostsOneRecurrence) {
   const LayerCounts layers{4, 4, 4};
   for (const char* name : {"decode-last", "decode-averaged", "decode-first"})
     for (const int depth : {1, 4, 32})
-      EXPECT_EQ(kv_entries_per_token(name, CacheIndex::kRecurrence, layers, depth).value(), 12) << name;
+      EXPECT_EQ(kv_entries_per_token(name, CacheIndex::kRecurrence, layers, depth).value(), 12)
+          << name;
 }
 
 TEST(DecodeReuse, APromptInPartsSeesWhatAWholePromptSees) {
@@ -96,8 +106,9 @@ TEST(DecodeReuse, ATokenWithoutRecurrencesIsASentence) {
   const LayerCounts layers{2, 4, 2};
   CacheDriver driver(layers, policy("decode-averaged", layers));
   ASSERT_TRUE(driver.call(1, 0).ok());
-  EXPECT_EQ(error_of(driver.call(1, 2)), "cache strategy \"decode-averaged\" cannot find position 0 for core layer 0, "
-                                         "recurrence 0: that token left no entry for this layer");
+  EXPECT_EQ(error_of(driver.call(1, 2)),
+            "cache strategy \"decode-averaged\" cannot find position 0 for core layer 0, "
+            "recurrence 0: that token left no entry for this layer");
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace {
 
 constexpr LayerCounts kShape{2, 4, 2};
 
-std::string canonical(const std::string& name, CacheIndex index = CacheIndex::kRecurrence, int n_core = 4) {
+std::string canonical(const std::string& name, CacheIndex index = CacheIndex::kRecurrence,
+                      int n_core = 4) {
   const auto made = make_kv_policy(name, index, {2, n_core, 2}, 0, 8);
   return made.ok() ? made.value()->name() : "error: " + made.error().message;
 }
@@ -36,7 +37,8 @@ TEST(KvStrategy, EveryListedNameIsAccepted) {
 }
 
 TEST(KvStrategy, NamesMeanWhatTheTableSays) {
-  const auto parsed = parse_kv_strategy("always-last-compress-stride12", CacheIndex::kRecurrence, 4);
+  const auto parsed =
+      parse_kv_strategy("always-last-compress-stride12", CacheIndex::kRecurrence, 4);
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed.value().lookup, KvLookup::kAlwaysLast);
   EXPECT_EQ(parsed.value().compression, KvCompression::kStride);
@@ -54,29 +56,36 @@ TEST(KvStrategy, UpstreamSpellingsAreAccepted) {
   EXPECT_EQ(canonical("latest-m4-compress-s16"), "latest-compress-s16");
   EXPECT_EQ(canonical("latest-m2", CacheIndex::kRecurrence, 2), "latest");
   EXPECT_EQ(canonical("latest", CacheIndex::kUpstream), "latest-m4");
-  EXPECT_EQ(canonical("always-last-m4-compress-s16", CacheIndex::kUpstream), "always-last-m4-compress-s16");
+  EXPECT_EQ(canonical("always-last-m4-compress-s16", CacheIndex::kUpstream),
+            "always-last-m4-compress-s16");
   EXPECT_EQ(canonical("skip-compress-s16", CacheIndex::kUpstream), "skip-compress-s16");
 }
 
 TEST(KvStrategy, ImpossibleNamesGetASentence) {
-  for (const char* name : {"", "bogus", "Full", "latest-", "-latest", "latest-m", "latest-m4-", "full-m4", "skip-m4",
-                           "latest-compress-", "compress-", "latestcompress-s4", "-compress-s4", "compress-x3",
-                           "compress-anchor3", "decode-last-compress-s4", "decode-", "latest-latest",
-                           "compress-s4-latest", "latest-compress-s4-compress-s4"})
-    EXPECT_NE(canonical(name).find("is unknown; known: full, latest"), std::string::npos) << name << ": " << canonical(name);
-  for (const char* name : {"compress-s", "compress-s0", "compress-s-1", "latest-compress-r99999999999", "compress-first",
-                           "compress-s65537", "compress-s4x"})
+  for (const char* name :
+       {"", "bogus", "Full", "latest-", "-latest", "latest-m", "latest-m4-", "full-m4", "skip-m4",
+        "latest-compress-", "compress-", "latestcompress-s4", "-compress-s4", "compress-x3",
+        "compress-anchor3", "decode-last-compress-s4", "decode-", "latest-latest", "compress-s-1"})
+    EXPECT_NE(canonical(name).find("is unknown; known: full, latest"), std::string::npos)
+        << name << ": " << canonical(name);
+  for (const char* name :
+       {"compress-s", "compress-s0", "compress-s4-latest", "latest-compress-s4-compress-s4",
+        "latest-compress-r99999999999", "compress-first", "compress-s65537", "compress-s4x"})
     EXPECT_NE(canonical(name).find("needs a whole number from 1 to 65536"), std::string::npos)
         << name << ": " << canonical(name);
   EXPECT_EQ(canonical("latest-m3"),
-            "error: cache strategy \"latest-m3\": -m3 counts the layers of the core, which has 4; write latest");
-  EXPECT_NE(canonical("latest-m2", CacheIndex::kUpstream, 2).find("write latest-m4"), std::string::npos);
+            "error: cache strategy \"latest-m3\": -m3 counts the layers of the core, which has 4; "
+            "write latest");
+  EXPECT_NE(canonical("latest-m2", CacheIndex::kUpstream, 2).find("write latest-m4"),
+            std::string::npos);
 }
 
 TEST(KvStrategy, WhatThePublicCodeLacksIsRefusedUnderItsIndex) {
-  for (const char* name : {"decode-last", "compress-first4", "latest-compress-boundaries", "compress-stride2",
-                           "latest-compress-last2"})
-    EXPECT_NE(canonical(name, CacheIndex::kUpstream).find("--cache-index recurrence"), std::string::npos) << name;
+  for (const char* name : {"decode-last", "compress-first4", "latest-compress-boundaries",
+                           "compress-stride2", "latest-compress-last2"})
+    EXPECT_NE(canonical(name, CacheIndex::kUpstream).find("--cache-index recurrence"),
+              std::string::npos)
+        << name;
 }
 
 TEST(KvStrategy, KeepingTheLastNeedsToKnowTheDepth) {

@@ -5,7 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "files.h"
+#include "tests/core/io/files.h"
 
 namespace plumb {
 namespace {
@@ -136,10 +136,9 @@ TEST(ShardedCheckpoint, RefusesDisagreementBetweenIndexAndShards) {
             index(R"({"a":"m-00002-of-00002.safetensors","c":"m-00001-of-00002.safetensors"})"));
   EXPECT_THAT(error_of(dir.path()),
               HasSubstr("tensor \"b\" is in the shard m-00001-of-00002.safetensors but"));
-  dir.write(
-      kIndexName,
-      index(
-          R"({"a":"m-00002-of-00002.safetensors","b":"m-00001-of-00002.safetensors","c":"m-00001-of-00002.safetensors"})"));
+  dir.write(kIndexName,
+            index(R"({"a":"m-00002-of-00002.safetensors","b":"m-00001-of-00002.safetensors",)"
+                  R"("c":"m-00001-of-00002.safetensors"})"));
   EXPECT_THAT(
       error_of(dir.path()),
       HasSubstr("places tensor \"c\" in m-00001-of-00002.safetensors, which does not hold it"));

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "core/io/checkpoint.h"
-#include "files.h"
+#include "tests/core/io/files.h"
 
 namespace plumb {
 namespace {
@@ -49,12 +49,14 @@ class NameMapTest : public ::testing::Test {
 };
 
 TEST_F(NameMapTest, RenamesSplitsTransposesAndDrops) {
-  const auto checkpoint = open(
-      tensors_file({{"module._orig_mod.h.10.w", {2}},
-                    {"module._orig_mod.h.2.qk", {4, 2}},
-                    {"module._orig_mod.t", {2, 3}},
-                    {"module._orig_mod.cos", {1}}}),
-      R"({"from":"h.{i}.w","to":"l.{i}.w{i}"},{"from":"h.{i}.qk","split0":["l.{i}.q","l.{i}.k"]},{"from":"t","to":"u","transpose":true},{"from":"cos","drop":true})");
+  const auto checkpoint =
+      open(tensors_file({{"module._orig_mod.h.10.w", {2}},
+                         {"module._orig_mod.h.2.qk", {4, 2}},
+                         {"module._orig_mod.t", {2, 3}},
+                         {"module._orig_mod.cos", {1}}}),
+           R"({"from":"h.{i}.w","to":"l.{i}.w{i}"},)"
+           R"({"from":"h.{i}.qk","split0":["l.{i}.q","l.{i}.k"]},)"
+           R"({"from":"t","to":"u","transpose":true},{"from":"cos","drop":true})");
   ASSERT_TRUE(checkpoint.ok()) << message(checkpoint);
   const Checkpoint& c = checkpoint.value();
   ASSERT_EQ(c.tensors().size(), 4U);

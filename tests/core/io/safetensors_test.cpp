@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "core/io/atomic_file.h"
-#include "files.h"
+#include "tests/core/io/files.h"
 
 namespace plumb {
 namespace {

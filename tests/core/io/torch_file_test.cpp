@@ -7,7 +7,7 @@
 
 #include "core/io/checkpoint.h"
 #include "core/io/safetensors.h"
-#include "zip_builder.h"
+#include "tests/core/io/zip_builder.h"
 
 namespace plumb {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "files.h"
+#include "tests/core/io/files.h"
 
 namespace plumb {
 namespace {

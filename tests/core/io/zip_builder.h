@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/io/zip_reader.h"
-#include "files.h"
+#include "tests/core/io/files.h"
 
 namespace plumb::testing {
 

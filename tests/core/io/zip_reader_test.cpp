@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "zip_builder.h"
+#include "tests/core/io/zip_builder.h"
 
 namespace plumb {
 namespace {

@@ -11,8 +11,9 @@ namespace plumb {
 namespace {
 
 // Joins the first pair of lowest rank, again and again: the definition.
-std::vector<std::string> merge_slowly(std::vector<std::string> parts,
-                                      const std::vector<std::pair<std::string, std::string>>& merges) {
+std::vector<std::string> merge_slowly(
+    std::vector<std::string> parts,
+    const std::vector<std::pair<std::string, std::string>>& merges) {
   for (;;) {
     size_t best_rank = merges.size(), best = 0;
     for (size_t i = 0; i + 1 < parts.size(); ++i)
@@ -31,7 +32,8 @@ TEST(Bpe, FastMergingEqualsTheDefinition) {
     std::vector<std::pair<std::string, std::string>> merges;
     Json vocab = {{"a", 0}, {"b", 1}, {"c", 2}}, list = Json::array();
     while (merges.size() < 14) {
-      const std::string left = tokens[random() % tokens.size()], right = tokens[random() % tokens.size()];
+      const std::string left = tokens[random() % tokens.size()],
+                        right = tokens[random() % tokens.size()];
       // One way to make each token, as training gives it.
       if (vocab.contains(left + right)) continue;
       vocab[left + right] = tokens.size();

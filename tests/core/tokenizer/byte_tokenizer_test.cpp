@@ -33,13 +33,15 @@ TEST_P(SpikeGolden, EncodesAndDecodesAsTheReferenceDoes) {
     EXPECT_EQ(ids, row["ids"].get<std::vector<TokenId>>()) << text;
     EXPECT_EQ(tokenizer->decode(ids).value(), from_hex(row["decoded_utf8_hex"])) << text;
     EXPECT_EQ(tokenizer->decode(ids, {.skip_specials = true}).value(),
-              from_hex(row["decoded_skip_special_utf8_hex"])) << text;
+              from_hex(row["decoded_skip_special_utf8_hex"]))
+        << text;
   }
   for (const Json& row : goldens.at("decode")) {
     const auto ids = row["ids"].get<std::vector<TokenId>>();
     EXPECT_EQ(tokenizer->decode(ids).value(), from_hex(row["utf8_hex"])) << row["ids"];
     EXPECT_EQ(tokenizer->decode(ids, {.skip_specials = true}).value(),
-              from_hex(row["skip_special_utf8_hex"])) << row["ids"];
+              from_hex(row["skip_special_utf8_hex"]))
+        << row["ids"];
   }
 }
 
@@ -59,7 +61,8 @@ TEST(SpikeTokenizer, SpecialsInTheTextAreOrdinaryBytesWhenNotParsed) {
   const auto tokenizer = spike(golden_json("spike.json"));
   ASSERT_NE(tokenizer, nullptr);
   const std::string text = "a<|im_start|>b<eos>";
-  EXPECT_GT(tokenizer->encode(text, {.parse_specials = false}).size(), tokenizer->encode(text).size());
+  EXPECT_GT(tokenizer->encode(text, {.parse_specials = false}).size(),
+            tokenizer->encode(text).size());
   for (const TokenId id : tokenizer->encode(text, {.parse_specials = false}))
     EXPECT_FALSE(tokenizer->is_special(id)) << id;
 }

@@ -85,15 +85,18 @@ TEST(Components, AnUnknownTypeOrOptionIsNamed) {
     const Status status = parse_pre_tokenizer(json, "t.json pre_tokenizer", steps);
     return status.ok() ? std::string("accepted") : status.error().message;
   };
-  EXPECT_NE(message({{"type", "BertPreTokenizer"}}).find("\"BertPreTokenizer\""), std::string::npos);
+  EXPECT_NE(message({{"type", "BertPreTokenizer"}}).find("\"BertPreTokenizer\""),
+            std::string::npos);
   EXPECT_NE(message({{"type", "Digits"}, {"fancy", 1}}).find("\"fancy\""), std::string::npos);
   EXPECT_NE(message({{"type", "Split"}}).find("pattern"), std::string::npos);
   EXPECT_NE(message({{"typ", "Split"}}).find("\"type\""), std::string::npos);
   EXPECT_NE(message({{"type", "Sequence"}}).find("pretokenizers"), std::string::npos);
   EXPECT_NE(message({{"type", "Split"}, {"behavior", "Sideways"}, {"pattern", {{"String", "a"}}}})
-                .find("Sideways"), std::string::npos);
+                .find("Sideways"),
+            std::string::npos);
   EXPECT_NE(message({{"type", "Split"}, {"behavior", "Removed"}, {"pattern", {{"Regex", "a("}}}})
-                .find("a("), std::string::npos);
+                .find("a("),
+            std::string::npos);
   EXPECT_NE(message({{"type", "Metaspace"}, {"replacement", "ab"}}).find("one character"),
             std::string::npos);
 }

@@ -51,14 +51,14 @@ TEST_P(HfTokenizerStyle, EveryIdHasAPiece) {
     EXPECT_FALSE(tokenizer->piece(static_cast<TokenId>(id)).empty()) << id;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, HfTokenizerStyle,
-    testing::Values(Style{"huginn_style", golden_dir() / "huginn_style"},
-                    Style{"llama3_style", golden_dir() / "llama3_style"},
-                    Style{"llama2_style", golden_dir() / "llama2_style"},
-                    Style{"gpt2_style", golden_dir() / "gpt2_style"},
-                    Style{"pocket", source_dir() / "experiments/models/pocket-raven"}),
-    [](const auto& style) { return std::string(style.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, HfTokenizerStyle,
+                         testing::Values(Style{"huginn_style", golden_dir() / "huginn_style"},
+                                         Style{"llama3_style", golden_dir() / "llama3_style"},
+                                         Style{"llama2_style", golden_dir() / "llama2_style"},
+                                         Style{"gpt2_style", golden_dir() / "gpt2_style"},
+                                         Style{"pocket",
+                                               source_dir() / "experiments/models/pocket-raven"}),
+                         [](const auto& style) { return std::string(style.param.name); });
 
 TEST(HfTokenizer, RepairsInvalidUtf8OfItsInput) {
   const auto tokenizer = must_load(golden_dir() / "gpt2_style");
@@ -70,7 +70,8 @@ TEST(HfTokenizer, RepairsInvalidUtf8OfItsInput) {
 TEST(HfTokenizer, NamesAnIdOutsideTheVocabulary) {
   const auto tokenizer = must_load(golden_dir() / "gpt2_style");
   ASSERT_NE(tokenizer, nullptr);
-  for (const TokenId id : {TokenId{-1}, static_cast<TokenId>(tokenizer->vocab_size()), 2147483647}) {
+  for (const TokenId id :
+       {TokenId{-1}, static_cast<TokenId>(tokenizer->vocab_size()), 2147483647}) {
     const auto text = tokenizer->decode(std::vector<TokenId>{id});
     ASSERT_FALSE(text.ok());
     EXPECT_NE(text.error().message.find(std::to_string(id)), std::string::npos);

@@ -30,26 +30,41 @@ TEST(LoadTokenizer, SaysWhatWasLookedFor) {
 }
 
 TEST(LoadTokenizer, RefusesABrokenFileInOneSentenceThatNamesIt) {
-  const char* broken[] = {
-      "", "{", "[]", "null", "7", "\"x\"", "{}", R"({"model": null})", R"({"model": 3})",
-      R"({"model": {"type": "Unigram", "vocab": []}})", R"({"model": {"type": 3}})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "normalizer": {"type": "BertNormalizer"}})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "pre_tokenizer": 5})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "decoder": {"type": "CTC"}})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "post_processor": {"type": "BertProcessing"}})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}], "special_tokens": {}}})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": [{"id": -1, "content": "x"}]})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": [{"id": 0, "content": "x"}]})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": [{"id": 1, "content": "a"}]})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "added_tokens": [{"content": "x"}]})",
-      R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "surprise": true})",
+  const auto with = [](const std::string& field) {
+    return R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, )" + field + "}";
+  };
+  const std::string broken[] = {
+      "",
+      "{",
+      "[]",
+      "null",
+      "7",
+      "{}",
+      R"({"model": null})",
+      R"({"model": 3})",
+      R"({"model": {"type": "Unigram", "vocab": []}})",
+      R"({"model": {"type": 3}})",
       "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"\xFF\": 0}, \"merges\": []}}",
+      with(R"("normalizer": {"type": "BertNormalizer"})"),
+      with(R"("normalizer": {"type": "Bert\nNormalizer"})"),
+      with(R"("pre_tokenizer": 5)"),
+      with(R"("decoder": {"type": "CTC"})"),
+      with(R"("post_processor": {"type": "BertProcessing"})"),
+      with(R"("post_processor": {"type": "TemplateProcessing", "single": []})"),
+      with(R"("post_processor": {"type": "TemplateProcessing",
+           "single": [{"SpecialToken": {"id": "<s>"}}], "special_tokens": {}})"),
+      with(R"("added_tokens": [{"id": -1, "content": "x"}])"),
+      with(R"("added_tokens": [{"id": 0, "content": "x"}])"),
+      with(R"("added_tokens": [{"id": 1, "content": "a"}])"),
+      with(R"("added_tokens": [{"content": "x"}])"),
+      with(R"("surprise": true)"),
   };
   ScratchFolder folder;
-  for (const char* text : broken) {
+  for (const std::string& text : broken) {
     folder.write("tokenizer.json", text);
     const std::string message = refusal(folder.path());
-    EXPECT_EQ(message.find((folder.path() / "tokenizer.json").string()), 0u) << text << ": " << message;
+    EXPECT_EQ(message.find((folder.path() / "tokenizer.json").string()), 0u)
+        << text << ": " << message;
     EXPECT_EQ(message.find('\n'), std::string::npos) << message;
   }
 }
@@ -77,10 +92,12 @@ TEST(SpecialTokens, GathersNamesThenIds) {
   folder.write("tokenizer.json", kTiny);
   const auto tokenizer = must_load(folder.path());
   EXPECT_TRUE(special_tokens(folder.path(), *tokenizer).value().eos_ids.empty());
-  folder.write("tokenizer_config.json",
-               R"({"bos_token": {"content": "a", "lstrip": false}, "eos_token": null, "pad_token": "zz"})");
+  folder.write(
+      "tokenizer_config.json",
+      R"({"bos_token": {"content": "a", "lstrip": false}, "eos_token": null, "pad_token": "zz"})");
   folder.write("tokenizer/special_tokens_map.json", R"({"eos_token": "b"})");
-  folder.write("generation_config.json", R"({"bos_token_id": 9, "eos_token_id": [7, 1], "pad_token_id": -1})");
+  folder.write("generation_config.json",
+               R"({"bos_token_id": 9, "eos_token_id": [7, 1], "pad_token_id": -1})");
   const auto tokens = special_tokens(folder.path(), *tokenizer);
   ASSERT_TRUE(tokens.ok()) << tokens.error().message;
   EXPECT_EQ(tokens.value().bos, 0);
@@ -93,7 +110,8 @@ TEST(SpecialTokens, RefusesNamesAndIdsThatMeanNothing) {
   ScratchFolder folder;
   folder.write("tokenizer.json", kTiny);
   const auto tokenizer = must_load(folder.path());
-  const auto refused = [&](const std::string& file, const std::string& text, const std::string& part) {
+  const auto refused = [&](const std::string& file, const std::string& text,
+                           const std::string& part) {
     folder.write(file, text);
     const auto tokens = special_tokens(folder.path(), *tokenizer);
     ASSERT_FALSE(tokens.ok()) << text;

@@ -49,9 +49,9 @@ TEST(Regex, AnEmptyMatchBehindAMatchIsNone) {
 }
 
 TEST(Regex, RefusesWhatItCannotCarryOver) {
-  for (const char* pattern : {"[a[b]]", "[a&&b]", "(?~a)", "a)", "(a", "[a", R"(\xE9)",
-                              R"(\p{L)", R"(\p{NoSuchScript})", R"(\y)", R"(\u12)", "(*FAIL)", "\\",
-                              "(?P<a>b)", "[[:nope:]]", "(?#", "(?<a", "*"}) {
+  for (const char* pattern :
+       {"[a[b]]", "[a&&b]", "(?~a)", "a)", "(a", "[a", R"(\xE9)", R"(\p{L)", R"(\p{NoSuchScript})",
+        R"(\y)", R"(\u12)", "(*FAIL)", "\\", "(?P<a>b)", "[[:nope:]]", "(?#", "(?<a", "*"}) {
     const auto regex = Regex::compile(pattern, "t.json");
     ASSERT_FALSE(regex.ok()) << pattern;
     EXPECT_EQ(regex.error().message.find("t.json"), 0u);
@@ -79,7 +79,9 @@ TEST(Regex, ThreadsShareOneExpression) {
 }
 
 TEST(Unicode, RepairReplacesEachMaximalInvalidPart) {
-  EXPECT_EQ(repair_utf8("a\xE2\x82" "b"), "a\uFFFDb");
+  EXPECT_EQ(repair_utf8("a\xE2\x82"
+                        "b"),
+            "a\uFFFDb");
   EXPECT_EQ(repair_utf8("\xF0\x9F\x99"), "\uFFFD");
   EXPECT_EQ(repair_utf8("\xC0\xAF"), "\uFFFD\uFFFD");
   EXPECT_EQ(repair_utf8("\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD");

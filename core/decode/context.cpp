@@ -1,0 +1,342 @@
+#include "core/decode/context.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/decode/think.h"
+
+namespace plumb {
+
+const char* exit_reason_name(ExitReason reason) { return reason == ExitReason::kRule ? "rule" : "depth"; }
+
+struct DepthBatch::Flight {
+  TokenCall call;
+  size_t tag = 0;
+  int first_pos = 0, depth = 0, limit = 0;
+  Mat<float> injected, state;        // [n, model_dim], [n, state_dim]
+  std::vector<RowMemory> memories;   // of the rows the rule looks at, the last row's at the back
+  RuleState rule_state;
+  std::optional<RowHistory> history;
+  std::vector<Snapshot> snapshots;   // of the record, by step
+  std::vector<StepRow> rows;         // of this check, like memories
+  bool peeked = false;               // answer.logits are of this depth
+  bool done = false;
+  TokenAnswer answer;
+
+  size_t n() const { return call.ids.size(); }
+  size_t n_read() const { return call.every_row ? n() : 1; }
+  bool checks() const { return call.rule != nullptr && depth > 0 && call.rule->is_check_step(depth, call.prefill); }
+  bool rule_needs(Inputs input) const { return call.rule != nullptr && needs(call.rule->required(), input); }
+  bool wants_logits() const { return call.record || (checks() && rule_needs(Inputs::kLogits)); }
+  size_t row_of(size_t memory) const { return n() - memories.size() + memory; }
+};
+
+namespace {
+
+void copy_rows(MatView<const float> from, MatView<float> to) {
+  for (size_t r = 0; r < from.rows(); ++r) std::copy(from.row(r), from.row(r) + from.cols(), to.row(r));
+}
+
+bool all_finite(MatView<const float> rows) {
+  for (size_t r = 0; r < rows.rows(); ++r) {
+    // A sum is finite unless an entry is not, or it overflows: only then look closely.
+    double sum = 0;
+    for (const float x : rows.row_span(r)) sum += static_cast<double>(x);
+    if (!std::isfinite(sum)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+DepthBatch::DepthBatch(const RecurrentModel& model, Team& team)
+    : model_(&model), team_(&team), workspace_(model.make_workspace(team)) {}
+DepthBatch::~DepthBatch() = default;
+
+Error DepthBatch::not_finite(const Flight& flight, const char* what) const {
+  return work_error("{} at depth {} are not finite at position {} of sequence {}", what, flight.depth,
+                    flight.first_pos + static_cast<int>(flight.n()) - 1, flight.call.sequence);
+}
+
+// The groups and ids of a joint call over some rows of each flight.
+Batch DepthBatch::gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
+                         size_t (*count)(const Flight&)) {
+  Batch batch;
+  ids_.clear();
+  for (const Flight* flight : flights) {
+    const size_t begin = first(*flight), n = count(*flight);
+    batch.groups.push_back({.first_row = ids_.size(), .n_rows = n, .first_pos = flight->first_pos + static_cast<int>(begin),
+                            .step = flight->depth, .sequence = flight->call.sequence, .cache = flight->call.cache});
+    const auto at = flight->call.ids.begin() + static_cast<std::ptrdiff_t>(begin);
+    ids_.insert(ids_.end(), at, at + static_cast<std::ptrdiff_t>(n));
+  }
+  batch.ids = ids_;
+  return batch;
+}
+
+Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> tags) {
+  PLUMB_CHECK(calls.size() == tags.size());
+  if (calls.empty()) return ok_status();
+  const ModelInfo& info = model_->info();
+  const auto e = static_cast<size_t>(info.model_dim);
+  std::vector<Flight*> joining;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    auto flight = std::make_unique<Flight>();
+    flight->call = std::move(calls[i]);
+    flight->tag = tags[i];
+    TokenCall& call = flight->call;
+    PLUMB_CHECK(!call.ids.empty() && call.cache != nullptr && (!call.record || call.ids.size() == 1));
+    flight->first_pos = call.cache->length();
+    PLUMB_RETURN_IF_ERROR(check_tokens(info, call.ids, flight->first_pos));
+    flight->limit = call.rule != nullptr ? call.rule->depth_limit(call.num_steps) : call.num_steps;
+    flight->rule_state.forward = call.forward;
+    call.cache->extend(call.ids);
+    joining.push_back(flight.get());
+    flights_.push_back(std::move(flight));
+  }
+  const Batch batch = gather(joining, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+  injected_.resize(batch.n_rows(), e);
+  PLUMB_RETURN_IF_ERROR(model_->prelude(batch, *workspace_, injected_));
+  for (size_t i = 0; i < joining.size(); ++i) {
+    Flight& flight = *joining[i];
+    const Group& group = batch.groups[i];
+    flight.injected.resize(group.n_rows, e);
+    flight.state.resize(group.n_rows, static_cast<size_t>(info.state_dim));
+    copy_rows(injected_.view().rows_from(group.first_row, group.n_rows), flight.injected);
+    if (info.random_state) {
+      PLUMB_CHECK(flight.call.states != nullptr);
+      Batch own{flight.call.ids, {group}};
+      own.groups[0].first_row = 0;
+      PLUMB_RETURN_IF_ERROR(flight.call.states->fill(own, flight.injected, flight.state));
+    } else {
+      model_->initial_state(flight.injected, flight.state);
+    }
+    if (!flight.call.start.empty()) {
+      PLUMB_CHECK(flight.call.start.size() == flight.state.cols());
+      std::copy(flight.call.start.begin(), flight.call.start.end(), flight.state.row(group.n_rows - 1));
+    }
+    if (flight.call.rule != nullptr) {
+      flight.memories.resize(flight.rule_needs(Inputs::kState) ? flight.n() : 1);
+      flight.rows.resize(flight.memories.size());
+      for (size_t m = 0; m < flight.memories.size(); ++m)
+        flight.memories[m].start(flight.state.view().row_span(flight.row_of(m)).first(e));
+    }
+    if (flight.call.record)
+      flight.history.emplace(std::vector<int>(flight.call.lags.begin(), flight.call.lags.end()),
+                             flight.state.view().row_span(0).first(e));
+  }
+  return ok_status();
+}
+
+Status DepthBatch::step() {
+  std::vector<Flight*> moving;
+  for (const auto& flight : flights_)
+    if (flight->depth < flight->limit) moving.push_back(flight.get());
+  if (moving.empty()) return ok_status();
+  const ModelInfo& info = model_->info();
+  // A model of distinct blocks runs one block a call for the groups that are at it.
+  if (info.distinct_blocks)
+    std::stable_sort(moving.begin(), moving.end(), [](const Flight* a, const Flight* b) { return a->depth < b->depth; });
+  const Batch batch = gather(moving, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+  if (moving.size() == 1) {
+    PLUMB_RETURN_IF_ERROR(model_->step(batch, *workspace_, moving[0]->injected, moving[0]->state));
+  } else {
+    injected_.resize(batch.n_rows(), static_cast<size_t>(info.model_dim));
+    state_.resize(batch.n_rows(), static_cast<size_t>(info.state_dim));
+    for (size_t i = 0; i < moving.size(); ++i) {
+      const Group& group = batch.groups[i];
+      copy_rows(moving[i]->injected, injected_.view().rows_from(group.first_row, group.n_rows));
+      copy_rows(moving[i]->state, state_.view().rows_from(group.first_row, group.n_rows));
+    }
+    PLUMB_RETURN_IF_ERROR(model_->step(batch, *workspace_, injected_, state_));
+    for (size_t i = 0; i < moving.size(); ++i) {
+      const Group& group = batch.groups[i];
+      copy_rows(state_.view().rows_from(group.first_row, group.n_rows), moving[i]->state);
+    }
+  }
+  for (Flight* flight : moving) ++flight->depth;
+  return ok_status();
+}
+
+// Rows before the one that is read leave their coda entries for it to see; their logits are not
+// computed. Every readout of a call writes them anew, so those of the exit remain.
+Status DepthBatch::read_bodies(std::span<Flight* const> flights) {
+  std::vector<Flight*> with_body;
+  for (Flight* flight : flights)
+    if (flight->n() > flight->n_read()) with_body.push_back(flight);
+  if (with_body.empty()) return ok_status();
+  const auto count = [](const Flight& f) { return f.n() - f.n_read(); };
+  const Batch batch = gather(with_body, [](const Flight&) -> size_t { return 0; }, count);
+  state_.resize(batch.n_rows(), with_body[0]->state.cols());
+  for (size_t i = 0; i < with_body.size(); ++i) {
+    const Group& group = batch.groups[i];
+    copy_rows(with_body[i]->state.view().rows_from(0, group.n_rows), state_.view().rows_from(group.first_row, group.n_rows));
+  }
+  return model_->readout(batch, *workspace_, state_, Readout::kKeep, {}, {});
+}
+
+Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
+  if (flights.empty()) return ok_status();
+  PLUMB_RETURN_IF_ERROR(read_bodies(flights));
+  const ModelInfo& info = model_->info();
+  const Batch batch = gather(flights, [](const Flight& f) { return f.n() - f.n_read(); },
+                             [](const Flight& f) { return f.n_read(); });
+  const bool latent = std::any_of(flights.begin(), flights.end(), [](const Flight* f) { return f->call.want_latent; });
+  state_.resize(batch.n_rows(), static_cast<size_t>(info.state_dim));
+  logits_.resize(batch.n_rows(), static_cast<size_t>(info.vocab_size));
+  if (latent) latent_.resize(batch.n_rows(), static_cast<size_t>(info.model_dim));
+  for (size_t i = 0; i < flights.size(); ++i) {
+    const Group& group = batch.groups[i];
+    copy_rows(flights[i]->state.view().rows_from(flights[i]->n() - group.n_rows, group.n_rows),
+              state_.view().rows_from(group.first_row, group.n_rows));
+  }
+  PLUMB_RETURN_IF_ERROR(model_->readout(batch, *workspace_, state_, mode, logits_, latent ? latent_.view() : MatView<float>()));
+  for (size_t i = 0; i < flights.size(); ++i) {
+    Flight& flight = *flights[i];
+    const Group& group = batch.groups[i];
+    flight.answer.logits.resize(group.n_rows, logits_.cols());
+    copy_rows(logits_.view().rows_from(group.first_row, group.n_rows), flight.answer.logits);
+    const size_t last = group.first_row + group.n_rows - 1;
+    if (flight.call.want_latent) flight.answer.latent.assign(latent_.row(last), latent_.row(last) + latent_.cols());
+    flight.peeked = true;
+  }
+  return ok_status();
+}
+
+// Shows this depth to the rules and records of everybody who is at a check.
+Status DepthBatch::observe() {
+  std::vector<Flight*> peeking, looking;
+  for (const auto& flight : flights_) {
+    flight->peeked = false;
+    if (flight->depth == 0) continue;
+    if (flight->wants_logits()) peeking.push_back(flight.get());
+    if (flight->checks() || flight->call.record) looking.push_back(flight.get());
+  }
+  PLUMB_RETURN_IF_ERROR(read(peeking, Readout::kPeek));
+
+  const ModelInfo& info = model_->info();
+  const auto e = static_cast<size_t>(info.model_dim);
+  const auto input_of = [&](const Flight& flight, size_t row) {
+    StepInput input;
+    input.step = flight.depth;
+    input.state = flight.state.view().row_span(row).first(e);
+    if (flight.peeked && row + 1 == flight.n())
+      input.logits = {flight.answer.logits.row(flight.answer.logits.rows() - 1), flight.answer.logits.cols()};
+    if (info.gate_column >= 0) input.gate = flight.state(row, static_cast<size_t>(info.gate_column));
+    return input;
+  };
+  struct Job {
+    Flight* flight;
+    size_t memory;
+  };
+  std::vector<Job> jobs;
+  for (Flight* flight : looking) {
+    if (flight->checks())
+      for (size_t m = 0; m < flight->memories.size(); ++m) jobs.push_back({flight, m});
+  }
+  team_->run(jobs.size(), [&](size_t j) {
+    thread_local StepScratch scratch;
+    Flight& flight = *jobs[j].flight;
+    StepInput input = input_of(flight, flight.row_of(jobs[j].memory));
+    if (!flight.rule_needs(Inputs::kState)) input.state = {};
+    if (!flight.rule_needs(Inputs::kLogits)) input.logits = {};
+    flight.rows[jobs[j].memory] = next_row(input, flight.memories[jobs[j].memory], scratch);
+  });
+  for (Flight* flight : looking) {
+    if (flight->call.record) {
+      StepScratch scratch;
+      const size_t n_lags = flight->call.lags.size();
+      StepRecord& record = flight->answer.record;
+      record.lagged.resize(record.lagged.size() + n_lags);
+      StepInput input = input_of(*flight, 0);
+      input.target = flight->call.target;
+      record.rows.push_back(flight->history->next(input, scratch, std::span(record.lagged).last(n_lags)));
+      flight->snapshots.push_back(flight->history->last_distribution());
+      if (!record.rows.back().finite) return not_finite(*flight, "logits or states");
+    }
+    if (!flight->checks()) continue;
+    const StepRow row = flight->rows.size() == 1 ? flight->rows[0] : reduce_over_positions(flight->rows);
+    if (!row.finite) return not_finite(*flight, "logits or states");
+    flight->answer.values.push_back(flight->call.rule->value(row));
+    if (!flight->call.rule->check(row, flight->rule_state)) continue;
+    flight->done = true;
+    flight->answer.reason = ExitReason::kRule;
+  }
+  return ok_status();
+}
+
+Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
+  std::vector<Flight*> unread;
+  for (Flight* flight : done) {
+    if (!flight->peeked) {
+      unread.push_back(flight);
+      continue;
+    }
+    Flight* const one[] = {flight};
+    model_->keep_readout(gather(one, [](const Flight& f) { return f.n() - f.n_read(); },
+                                [](const Flight& f) { return f.n_read(); }));
+  }
+  return read(unread, Readout::kKeep);
+}
+
+Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
+  PLUMB_RETURN_IF_ERROR(step());
+  PLUMB_RETURN_IF_ERROR(observe());
+  std::vector<Flight*> done;
+  for (const auto& flight : flights_) {
+    flight->done = flight->done || flight->depth >= flight->limit;
+    if (flight->done) done.push_back(flight.get());
+  }
+  PLUMB_RETURN_IF_ERROR(finish_readouts(done));
+  std::vector<Finished> finished;
+  for (Flight* flight : done) {
+    TokenAnswer& answer = flight->answer;
+    if (!all_finite(answer.logits)) return not_finite(*flight, "logits");
+    answer.steps = flight->depth;
+    const float* last = flight->state.row(flight->n() - 1);
+    answer.state.assign(last, last + flight->state.cols());
+    if (!flight->snapshots.empty()) {
+      for (size_t k = 0; k < flight->snapshots.size(); ++k)
+        answer.record.rows[k].kl_final =
+            compare_distributions(flight->snapshots.back().view(), flight->snapshots[k].view()).kl;
+      fill_hindsight(answer.record.rows);
+    }
+    finished.push_back({flight->tag, std::move(answer)});
+  }
+  std::erase_if(flights_, [](const auto& flight) { return flight->done; });
+  return finished;
+}
+
+Status run_drivers(const RecurrentModel& model, Team& team, std::span<SequenceDriver* const> drivers,
+                   size_t max_in_flight) {
+  DepthBatch batch(model, team);
+  size_t started = 0, running = 0;
+  std::vector<TokenCall> calls;
+  std::vector<size_t> tags;
+  const auto ask = [&](size_t d, TokenAnswer* answer) -> Status {
+    PLUMB_ASSIGN(std::optional<TokenCall> call, drivers[d]->next(answer));
+    if (!call) {
+      --running;
+      return ok_status();
+    }
+    calls.push_back(std::move(*call));
+    tags.push_back(d);
+    return ok_status();
+  };
+  while (true) {
+    while (started < drivers.size() && (max_in_flight == 0 || running < max_in_flight)) {
+      ++running;
+      PLUMB_RETURN_IF_ERROR(ask(started++, nullptr));
+    }
+    PLUMB_RETURN_IF_ERROR(batch.enter(std::exchange(calls, {}), std::exchange(tags, {})));
+    if (batch.empty()) {
+      if (started == drivers.size()) return ok_status();
+      continue;
+    }
+    PLUMB_ASSIGN(std::vector<DepthBatch::Finished> finished, batch.advance());
+    for (DepthBatch::Finished& one : finished) PLUMB_RETURN_IF_ERROR(ask(one.tag, &one.answer));
+  }
+}
+
+}  // namespace plumb

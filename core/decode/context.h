@@ -1,0 +1,118 @@
+// Sequences in flight: many sequences go through one model together, each with its own cache and
+// each at its own step of its own token (continuous depth-wise batching).
+//
+//   sequence A   |prelude|1|2|3|exit|prelude|1|2|exit|...
+//   sequence B   |prelude|1|2|3|4|5|6|exit|prelude|1|...
+//                  one column is one call of the model for everybody in it
+//
+// A token that is done leaves, and its sequence's next token joins the others at once. The rows of
+// a call do not see each other's company, so tokens, exit steps and bits are those of one sequence
+// at a time; a single generation is the batch of one.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/base/mat.h"
+#include "core/base/result.h"
+#include "core/decode/state_source.h"
+#include "core/exit/row_history.h"
+#include "core/exit/rule.h"
+#include "core/model/recurrent_model.h"
+
+namespace plumb {
+
+// Why a token stopped where it did.
+enum class ExitReason : uint8_t { kDepth, kRule };
+const char* exit_reason_name(ExitReason reason);  // "depth", "rule"
+
+// Every scalar of every step of a one-token call.
+struct StepRecord {
+  std::vector<StepRow> rows;        // [step - 1], hindsight and kl_final filled in against the last
+  std::vector<Comparison> lagged;   // [(step - 1) * n_lags + lag]
+};
+
+// Tokens of one sequence on their way through the model: their positions follow what its cache
+// holds. With a rule they share one depth, decided by the last position's logits and the mean of
+// the state scalars over all positions (core/exit/step_scalars.h).
+struct TokenCall {
+  SequenceCache* cache = nullptr;        // must outlive the call
+  std::vector<int32_t> ids;              // at least one
+  uint32_t sequence = 0;                 // which draws of the randomness are this sequence's
+  const StateSource* states = nullptr;   // s_0 of families that draw it
+  std::vector<float> start;              // [state_dim] s_0 of the last row instead; empty: drawn
+  int num_steps = 0;                     // the depth it ends at unless the rule fires before
+  const Rule* rule = nullptr;            // null: fixed depth
+  int forward = 0;                       // index for depth patterns
+  bool prefill = false;                  // which phase of the rule this is
+  bool every_row = false;                // logits of every row, else of the last
+  bool want_latent = false;              // the public latent_states of the last row
+  bool record = false;                   // REQUIRES one id
+  std::span<const int> lags;             // of the record; must outlive the call
+  int32_t target = -1;                   // true next token, for the record
+};
+
+struct TokenAnswer {
+  Mat<float> logits;            // [1 or n, vocab_size]
+  std::vector<float> state;     // [state_dim] raw state of the last row at the exit
+  std::vector<float> latent;    // [model_dim] if wanted
+  int steps = 0;
+  ExitReason reason = ExitReason::kDepth;
+  std::vector<double> values;   // of the rule's first scalar, one a check
+  StepRecord record;
+};
+
+// The calls in flight. Sequences know nothing of each other.
+class DepthBatch {
+ public:
+  DepthBatch(const RecurrentModel& model, Team& team);
+  ~DepthBatch();
+
+  struct Finished {
+    size_t tag;
+    TokenAnswer answer;
+  };
+
+  // Runs the prelude of all calls together and sets their s_0. `tags` come back with the answers.
+  Status enter(std::vector<TokenCall> calls, std::span<const size_t> tags);
+  // One step for everybody in flight, then checks and readouts; returns those that are done.
+  // An error when logits or states are not finite.
+  Result<std::vector<Finished>> advance();
+  bool empty() const { return flights_.empty(); }
+
+ private:
+  struct Flight;
+
+  Status step();
+  Status observe();
+  Status read(std::span<Flight* const> flights, Readout mode);
+  Status read_bodies(std::span<Flight* const> flights);
+  Status finish_readouts(std::span<Flight* const> done);
+  Batch gather(std::span<Flight* const> flights, size_t (*first)(const Flight&), size_t (*count)(const Flight&));
+  Error not_finite(const Flight& flight, const char* what) const;
+
+  const RecurrentModel* model_;
+  Team* team_;
+  std::unique_ptr<Workspace> workspace_;
+  std::vector<std::unique_ptr<Flight>> flights_;
+  // What a joint call works on, gathered from the flights.
+  std::vector<int32_t> ids_;
+  Mat<float> injected_, state_;   // [rows of the call, ...]
+  Mat<float> logits_, latent_;
+};
+
+// A sequence that knows what it wants to run next.
+class SequenceDriver {
+ public:
+  virtual ~SequenceDriver() = default;
+  // The next call, or nullopt at the end. `answer` is that of the call before; null at the start.
+  virtual Result<std::optional<TokenCall>> next(TokenAnswer* answer) = 0;
+};
+
+// Runs all drivers to their end, at most `max_in_flight` at a time (0: all).
+Status run_drivers(const RecurrentModel& model, Team& team, std::span<SequenceDriver* const> drivers,
+                   size_t max_in_flight = 0);
+
+}  // namespace plumb

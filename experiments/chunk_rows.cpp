@@ -1,0 +1,99 @@
+#include "experiments/chunk_rows.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/base/dtype.h"
+
+namespace plumb {
+namespace {
+
+size_t first_scored(const ChunkSource& source) { return source.window.first_token + source.window.first_scored; }
+
+float stored(double value) { return static_cast<float>(value); }
+
+StepRecord step_record(int64_t pos, const StepRow& row) {
+  StepRecord record;
+  record.pos = pos;
+  record.step = row.step;
+  record.nll = stored(row.nll);
+  record.entropy = stored(row.entropy);
+  record.top1_id = row.top1;
+  record.p1 = stored(row.p1);
+  record.p2 = stored(row.p2);
+  record.target_rank = row.target_rank > 0 ? row.target_rank - 1 : -1;  // 0: the target is the argmax
+  record.state_norm = stored(row.state_norm);
+  record.delta_norm = stored(row.prev.delta_norm);
+  // The first step has no earlier difference; the file says so with NULL.
+  record.accel_norm = std::isinf(row.prev.accel_norm) ? kNotMeasured : stored(row.prev.accel_norm);
+  record.cos = stored(row.prev.cos);
+  record.kl_prev = stored(row.prev.kl);
+  record.minp_kl = stored(row.prev.minp_kl);
+  record.kl_final = stored(row.kl_final);
+  record.gate = stored(row.gate);
+  record.stability = row.argmax_run;
+  return record;
+}
+
+LatentRow latent_row(int64_t pos, const LatentSample& sample, bool half) {
+  LatentRow row;
+  row.pos = pos;
+  row.step = sample.step;
+  row.dtype = half ? "F16" : "F32";
+  row.shape = {static_cast<int64_t>(sample.state.size())};
+  row.data.resize(sample.state.size() * (half ? 2 : 4));
+  if (!half) {
+    std::memcpy(row.data.data(), sample.state.data(), row.data.size());
+    return row;
+  }
+  for (size_t i = 0; i < sample.state.size(); ++i) {
+    const uint16_t bits = f16_from_f32(sample.state[i]);
+    std::memcpy(row.data.data() + 2 * i, &bits, 2);
+  }
+  return row;
+}
+
+}  // namespace
+
+PointChunk point_chunk(const ChunkSource& source, int64_t point_id, int depth) {
+  const auto listed = std::find(source.request.depths.begin(), source.request.depths.end(), depth);
+  PLUMB_CHECK(listed != source.request.depths.end());
+  const std::vector<double>& nll = source.score.nll[static_cast<size_t>(listed - source.request.depths.begin())];
+  PointChunk chunk;
+  chunk.point_id = point_id;
+  chunk.n_tokens = static_cast<int64_t>(nll.size());
+  chunk.tokens.reserve(nll.size());
+  for (size_t i = 0; i < nll.size(); ++i) {
+    const size_t pos = first_scored(source) + i;
+    chunk.nll_sum_nats += nll[i];
+    chunk.n_bytes += source.text.bytes[pos + 1];
+    chunk.tokens.push_back({.pos = static_cast<int64_t>(pos), .token_id = source.text.ids[pos], .target_id = source.text.ids[pos + 1],
+                            .nll_nats = nll[i], .exit_step = depth, .exit_reason = "fixed"});
+  }
+  return chunk;
+}
+
+TrajectoryChunk trajectory_chunk(const ChunkSource& source, int64_t trajectory_id) {
+  TrajectoryChunk chunk;
+  chunk.trajectory_id = trajectory_id;
+  const auto pos0 = static_cast<int64_t>(first_scored(source));
+  const size_t n_lags = source.request.lags.size();
+  for (size_t i = 0; i < source.score.steps.size(); ++i) {
+    const int64_t pos = pos0 + static_cast<int64_t>(i);
+    for (size_t k = 0; k < source.score.steps[i].size(); ++k) {
+      chunk.steps.push_back(step_record(pos, source.score.steps[i][k]));
+      for (size_t lag = 0; lag < n_lags; ++lag) {
+        const Comparison& c = source.score.lagged[i][k * n_lags + lag];
+        if (c.lag == 0) continue;  // not that many steps yet
+        chunk.step_lags.push_back({.pos = pos, .step = static_cast<int32_t>(k + 1), .lag = source.request.lags[lag],
+                                   .latent_diff = stored(c.latent_diff), .cos = stored(c.cos), .kl = stored(c.kl),
+                                   .minp_kl = stored(c.minp_kl), .entropy_diff = stored(c.entropy_diff)});
+      }
+    }
+  }
+  for (const LatentSample& sample : source.score.latents)
+    chunk.latents.push_back(latent_row(static_cast<int64_t>(source.window.first_token + sample.input), sample, source.request.latents.half));
+  return chunk;
+}
+
+}  // namespace plumb

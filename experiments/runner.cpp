@@ -1,0 +1,318 @@
+#include "experiments/runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+
+#include "core/base/bootstrap.h"
+#include "core/record/provenance.h"
+#include "core/store/run_reader.h"
+#include "core/store/run_writer.h"
+#include "experiments/chunk_rows.h"
+#include "experiments/corpus.h"
+#include "experiments/model_pool.h"
+
+namespace plumb {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// What one pass needs while it runs.
+struct Pass {
+  const PassPlan* plan = nullptr;
+  const TokenizedText* text = nullptr;
+  std::vector<int> depths;               // ascending
+  std::vector<int64_t> point_ids;        // one a depth
+  std::vector<int64_t> mine;             // of those, claimed by us
+  std::optional<int64_t> trajectory_id;
+  std::vector<ScoreWindow> windows;
+};
+
+class SweepRun {
+ public:
+  SweepRun(const SweepSpec& spec, const SweepHost& host, const SweepObserver& observer, RunWriter writer)
+      : spec_(spec), host_(host), observer_(observer), writer_(std::move(writer)),
+        team_(spec.threads > 0 ? spec.threads : available_cores()) {}
+
+  Result<SweepOutcome> run(std::optional<int64_t> existing_run) {
+    PLUMB_ASSIGN(record_, parse_record(spec_.record));
+    if (existing_run) {
+      outcome_.run_id = *existing_run;
+      PLUMB_RETURN_IF_ERROR(writer_.set_run_status(outcome_.run_id, RunStatus::kRunning));
+    } else {
+      const RunRecord record = describe_run("sweep", host_.binary_version, host_.argv, team_.size(), spec_to_json(spec_).dump());
+      PLUMB_ASSIGN(outcome_.run_id, writer_.begin_run(record));
+    }
+    const Status done = run_passes();
+    // Whatever happened, the committed chunks stay; the run's own status says how it ended.
+    const RunStatus status = !done.ok() ? RunStatus::kFailed : outcome_.stopped ? RunStatus::kStopped : RunStatus::kDone;
+    const Status marked = writer_.set_run_status(outcome_.run_id, status);
+    if (!done.ok()) return done.error();
+    PLUMB_RETURN_IF_ERROR(marked);
+    return outcome_;
+  }
+
+ private:
+  bool stop_wanted() const { return host_.stop != nullptr && host_.stop->load(); }
+
+  Status run_passes() {
+    const std::vector<PassPlan> passes = plan_passes(spec_);
+    progress_.n_passes = passes.size();
+    start_ = Clock::now();
+    for (size_t i = 0; i < passes.size() && !outcome_.stopped; ++i) {
+      progress_.pass = &passes[i];
+      progress_.pass_index = i;
+      PLUMB_RETURN_IF_ERROR(open_model(passes[i]));
+      PLUMB_RETURN_IF_ERROR(run_pass(passes[i]));
+    }
+    return ok_status();
+  }
+
+  Status open_model(const PassPlan& plan) {
+    if (model_ && model_->path == plan.model && model_->dtype == plan.dtype) return ok_status();
+    model_.reset();
+    texts_.clear();
+    const ModelFiles files{spec_.namemap, spec_.config, spec_.tokenizer};
+    PLUMB_ASSIGN(LoadedModel loaded, open_loaded_model(plan.model, plan.dtype, files, team_, observer_.note));
+    model_ = std::make_unique<LoadedModel>(std::move(loaded));
+    return ok_status();
+  }
+
+  Result<const TokenizedText*> text_of(const std::string& path) {
+    if (const auto it = texts_.find(path); it != texts_.end()) return &it->second;
+    PLUMB_ASSIGN(TokenizedText text, tokenize_file(path, *model_->tokenizer, spec_.max_tokens));
+    return &texts_.emplace(path, std::move(text)).first->second;
+  }
+
+  Status run_pass(const PassPlan& plan) {
+    Pass pass;
+    pass.plan = &plan;
+    PLUMB_ASSIGN(pass.text, text_of(plan.text));
+    const ModelInfo& info = model_->model->info();
+    pass.depths = spec_.num_steps;
+    if (pass.depths.empty()) pass.depths = {info.default_steps};
+    std::sort(pass.depths.begin(), pass.depths.end());
+    for (int depth : pass.depths) PLUMB_RETURN_IF_ERROR(check_depth(info, depth));
+    if (info.max_positions > 0 && spec_.window > info.max_positions)
+      return input_error("--window {} exceeds the {} positions of {}", spec_.window, info.max_positions, model_->name);
+    pass.windows = plan_windows(pass.text->ids.size(), static_cast<size_t>(spec_.window), static_cast<size_t>(spec_.stride));
+    const StateOptions state{plan.state, plan.seed, spec_.init_scale};
+    PLUMB_ASSIGN(const StateSource states, StateSource::make(state, info, StateSource::FileRows::kPositions));
+    PLUMB_RETURN_IF_ERROR(register_points(pass));
+    if (pass.mine.empty()) return ok_status();
+    const Status done = run_chunks(pass, states);
+    if (!done.ok()) {
+      // The sentence of the failure is kept with the points; a failure to keep it changes nothing.
+      for (int64_t id : pass.mine) (void)writer_.set_point_status(id, PointStatus::kFailed, done.error().message).ok();
+      return done;
+    }
+    if (outcome_.stopped) {
+      for (int64_t id : pass.mine) PLUMB_RETURN_IF_ERROR(writer_.set_point_status(id, PointStatus::kPending));
+      return ok_status();
+    }
+    for (int64_t id : pass.mine) PLUMB_RETURN_IF_ERROR(finish(id));
+    return ok_status();
+  }
+
+  Setting setting_of(const Pass& pass) const {
+    const ModelInfo& info = model_->model->info();
+    Setting setting;
+    setting.model_path = pass.plan->model;
+    setting.model_name = model_->name;
+    setting.model_sha256 = model_->sha256;
+    setting.family = info.family;
+    setting.axis = info.axis;
+    setting.text_name = pass.text->name;
+    setting.text_sha256 = pass.text->sha256;
+    setting.window = spec_.window;
+    setting.stride = spec_.stride;
+    setting.scoring = spec_.scoring;
+    setting.seed = static_cast<int64_t>(pass.plan->seed);
+    setting.state = info.random_state ? pass.plan->state : "";
+    setting.init_scale = spec_.init_scale;
+    setting.dtype = pass.plan->dtype;
+    setting.cache = pass.plan->cache;
+    setting.cache_index = pass.plan->cache.empty() ? "" : spec_.cache_index;
+    setting.rule = pass.plan->rule;
+    if (pass.plan->segment_len) setting.segment_len = *pass.plan->segment_len;
+    if (pass.plan->mem_len) setting.mem_len = *pass.plan->mem_len;
+    if (spec_.max_tokens > 0) setting.extra_json = Json{{"max_tokens", spec_.max_tokens}}.dump();
+    return setting;
+  }
+
+  Status register_points(Pass& pass) {
+    const Setting setting = setting_of(pass);
+    const auto planned = static_cast<int64_t>(pass.windows.size());
+    if (record_.steps) {
+      TrajectoryRecord trajectory{.run_id = outcome_.run_id, .setting = setting, .max_steps = pass.depths.back(),
+                                  .record = spec_.record, .lags_json = Json(spec_.lags).dump(), .planned_chunks = planned};
+      trajectory.key_hash = trajectory_key_hash(trajectory);
+      PLUMB_ASSIGN(const UpsertedTrajectory upserted, writer_.upsert_trajectory(trajectory));
+      pass.trajectory_id = upserted.id;
+    }
+    std::vector<PointRecord> records;
+    for (int depth : pass.depths) {
+      PointRecord point;
+      point.run_id = outcome_.run_id;
+      point.trajectory_id = pass.trajectory_id;
+      point.setting = setting;
+      point.num_steps = depth;
+      point.record = spec_.record;
+      point.planned_tokens = static_cast<int64_t>(pass.text->ids.size()) - 1;
+      point.planned_chunks = planned;
+      point.key_hash = point_key_hash(point);
+      records.push_back(std::move(point));
+    }
+    PLUMB_ASSIGN(const auto upserted, writer_.upsert_points(records));
+    std::vector<int64_t> open;
+    for (const UpsertedPoint& point : upserted) {
+      pass.point_ids.push_back(point.id);
+      outcome_.point_ids.push_back(point.id);
+      if (point.already_done) ++outcome_.points_found;
+      else open.push_back(point.id);
+    }
+    if (open.empty()) return ok_status();
+    PLUMB_ASSIGN(pass.mine, writer_.claim_points(open, {.retry_failed = true}));
+    const auto elsewhere = static_cast<int64_t>(open.size() - pass.mine.size());
+    outcome_.points_elsewhere += elsewhere;
+    if (elsewhere > 0)
+      observer_.note(fmt::format("{} point(s) of {} are being computed by another process", elsewhere, pass_text(*pass.plan)));
+    return ok_status();
+  }
+
+  // Chunks that some point (or the trajectory) still lacks.
+  Result<std::vector<size_t>> missing_chunks(const Pass& pass) {
+    std::vector<int> have(pass.windows.size(), 0);
+    const auto count = [&](const std::vector<int64_t>& recorded) {
+      for (int64_t index : recorded)
+        if (index >= 0 && index < static_cast<int64_t>(have.size())) ++have[static_cast<size_t>(index)];
+    };
+    int wanted = 0;
+    for (int64_t id : pass.mine) {
+      PLUMB_ASSIGN(const auto recorded, writer_.recorded_chunks(id));
+      count(recorded);
+      ++wanted;
+    }
+    if (pass.trajectory_id) {
+      PLUMB_ASSIGN(const auto recorded, writer_.recorded_trajectory_chunks(*pass.trajectory_id));
+      count(recorded);
+      ++wanted;
+    }
+    std::vector<size_t> missing;
+    for (size_t i = 0; i < have.size(); ++i)
+      if (have[i] < wanted) missing.push_back(i);
+    return missing;
+  }
+
+  Status run_chunks(const Pass& pass, const StateSource& states) {
+    PLUMB_ASSIGN(const std::vector<size_t> chunks, missing_chunks(pass));
+    ScoreRequest request;
+    request.record_steps = record_.steps;
+    request.lags = spec_.lags;
+    request.latents = record_.latents;
+    for (size_t i = 0; i < pass.depths.size(); ++i)
+      if (std::find(pass.mine.begin(), pass.mine.end(), pass.point_ids[i]) != pass.mine.end() || i + 1 == pass.depths.size())
+        request.depths.push_back(pass.depths[i]);
+    DepthPass depth_pass(*model_->model, team_);
+    for (size_t done = 0; done < chunks.size(); ++done) {
+      if (stop_wanted()) {
+        outcome_.stopped = true;
+        return ok_status();
+      }
+      report(done, chunks.size());
+      PLUMB_RETURN_IF_ERROR(run_chunk(pass, states, request, depth_pass, chunks[done]));
+    }
+    report(chunks.size(), chunks.size());
+    return ok_status();
+  }
+
+  Status run_chunk(const Pass& pass, const StateSource& states, const ScoreRequest& request, DepthPass& depth_pass, size_t index) {
+    const ScoreWindow& window = pass.windows[index];
+    const auto began = Clock::now();
+    const std::span<const int32_t> tokens(pass.text->ids.data() + window.first_token, window.n_inputs + 1);
+    PLUMB_ASSIGN(const WindowScore score, score_window(depth_pass, states, team_, tokens, window, request));
+    const double elapsed_ms = std::chrono::duration<double, std::milli>(Clock::now() - began).count();
+    ChunkSource source{*pass.text, window, score, request};
+    ChunkBatch batch;
+    batch.run_id = outcome_.run_id;
+    batch.chunk_index = static_cast<int64_t>(index);
+    batch.first_token = static_cast<int64_t>(window.first_token + window.first_scored);
+    for (size_t i = 0; i < pass.depths.size(); ++i) {
+      if (std::find(pass.mine.begin(), pass.mine.end(), pass.point_ids[i]) == pass.mine.end()) continue;
+      batch.points.push_back(point_chunk(source, pass.point_ids[i], pass.depths[i]));
+      batch.points.back().elapsed_ms = elapsed_ms;
+    }
+    if (pass.trajectory_id) batch.trajectories.push_back(trajectory_chunk(source, *pass.trajectory_id));
+    for (const StageTime& stage : score.timings)
+      if (stage.calls > 0) batch.timings.push_back({.stage = stage.stage, .elapsed_ms = stage.elapsed_ms, .calls = stage.calls});
+    const auto store_began = Clock::now();
+    PLUMB_ASSIGN(const ChunkOutcome written, writer_.write_chunk(batch));
+    store_ms_ += std::chrono::duration<double, std::milli>(Clock::now() - store_began).count();
+    (void)written;
+    progress_.tokens_done += static_cast<int64_t>(window.n_inputs - window.first_scored);
+    return ok_status();
+  }
+
+  void report(size_t done, size_t total) {
+    progress_.chunk = done;
+    progress_.n_chunks = total;
+    progress_.elapsed_s = std::chrono::duration<double>(Clock::now() - start_).count();
+    if (observer_.progress) observer_.progress(progress_);
+  }
+
+  // The interval and the fingerprint come from the file, so a resumed point gets what an
+  // uninterrupted one would have got.
+  Status finish(int64_t point_id) {
+    PLUMB_ASSIGN(RunReader reader, RunReader::open(writer_.path()));
+    PLUMB_ASSIGN(const auto chunks, reader.chunks(point_id));
+    std::vector<double> sums;
+    std::vector<int64_t> counts;
+    std::string fingerprint;
+    for (const ChunkInfo& chunk : chunks) {
+      sums.push_back(chunk.nll_sum_nats);
+      counts.push_back(chunk.n_tokens);
+      fingerprint += fmt::format("{:.17g}\n", chunk.nll_sum_nats);
+    }
+    PointSummary summary;
+    summary.logits_fingerprint = sha256_of_text(fingerprint).substr(0, 16);
+    if (const auto interval = bootstrap_mean(sums, counts, 0)) {
+      summary.ci_low = std::exp(interval->low);
+      summary.ci_high = std::exp(interval->high);
+      summary.ci_level = interval->level;
+      summary.n_resamples = interval->n_resamples;
+      summary.ci_method = kBootstrapMethod;
+    }
+    PLUMB_RETURN_IF_ERROR(writer_.finish_point(point_id, summary));
+    if (store_ms_ > 0) PLUMB_RETURN_IF_ERROR(writer_.write_timings(outcome_.run_id, {{.point_id = point_id, .stage = "store", .elapsed_ms = store_ms_}}));
+    store_ms_ = 0;
+    ++outcome_.points_computed;
+    return ok_status();
+  }
+
+  const SweepSpec& spec_;
+  const SweepHost& host_;
+  const SweepObserver& observer_;
+  RunWriter writer_;
+  Team team_;
+  RecordPlan record_;
+  std::unique_ptr<LoadedModel> model_;
+  std::map<std::string, TokenizedText> texts_;
+  SweepProgress progress_;
+  SweepOutcome outcome_;
+  Clock::time_point start_;
+  double store_ms_ = 0;
+};
+
+}  // namespace
+
+Result<SweepOutcome> run_sweep(const SweepSpec& spec, const SweepHost& host, const SweepObserver& observer,
+                               std::optional<int64_t> existing_run) {
+  PLUMB_ASSIGN(RunWriter writer, RunWriter::open(spec.db, {}));
+  return SweepRun(spec, host, observer, std::move(writer)).run(existing_run);
+}
+
+}  // namespace plumb
