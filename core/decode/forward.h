@@ -12,7 +12,10 @@ namespace plumb {
 
 struct ForwardRequest {
   std::vector<std::vector<int32_t>> rows;  // equally long
-  std::vector<int> depths;                 // read out at each; empty: the default depth, unlabelled
+  // Read out at each; empty: the model's own halting where it has one, else the default depth;
+  // unlabelled.
+  std::vector<int> depths;
+  int segment_len = 0;                     // tokens run at a time, with memory between; 0: the config's
   std::set<std::string> emit;              // logits, latent, states, exits, hidden, halting
   StateOptions state;
   std::vector<Tap> taps;                   // tensors "tap.{name}.{stage}{block}.s{step}"

@@ -38,12 +38,14 @@ class WindowRun {
     score_.nll.resize(request.depths.size());
   }
 
-  Result<WindowScore> run(const StateSource& states) {
+  Result<WindowScore> run(const StateSource& states, SequenceCache* cache) {
     {
       Stopwatch watch(score_.timings[kPreludeTime]);
       Batch batch;
       batch.ids = tokens_.first(window_.n_inputs);
-      batch.groups.push_back({.first_row = 0, .n_rows = window_.n_inputs});
+      batch.groups.push_back({.n_rows = window_.n_inputs, .first_pos = cache != nullptr ? cache->length() : 0,
+                              .own_halting = request_->own_halting, .cache = cache});
+      if (cache != nullptr) cache->extend(batch.ids);
       PLUMB_RETURN_IF_ERROR(pass_->begin(std::move(batch), states));
     }
     if (request_->record_steps) {
@@ -73,7 +75,7 @@ class WindowRun {
   Status run_depths() {
     PLUMB_RETURN_IF_ERROR(take_depth(0));
     for (int depth = 1; depth <= largest_; ++depth) {
-      PLUMB_RETURN_IF_ERROR(advance());
+      if (!pass_->settled()) PLUMB_RETURN_IF_ERROR(advance());
       PLUMB_RETURN_IF_ERROR(take_depth(depth));
     }
     return ok_status();
@@ -82,7 +84,7 @@ class WindowRun {
   Status take_depth(int depth) {
     take_latents(depth, pass_->state());
     const auto listed = std::find(request_->depths.begin(), request_->depths.end(), depth);
-    if (listed == request_->depths.end()) return ok_status();
+    if (listed == request_->depths.end() || n_scored_ == 0) return ok_status();
     PLUMB_RETURN_IF_ERROR(read_logits(pass_->state()));
     return take_nll(static_cast<size_t>(listed - request_->depths.begin()), depth);
   }
@@ -230,10 +232,10 @@ std::vector<ScoreWindow> plan_windows(size_t n_tokens, size_t window, size_t str
 
 Result<WindowScore> score_window(DepthPass& pass, const StateSource& states, Team& team,
                                  std::span<const int32_t> tokens, const ScoreWindow& window,
-                                 const ScoreRequest& request) {
+                                 const ScoreRequest& request, SequenceCache* cache) {
   PLUMB_CHECK(tokens.size() == window.n_inputs + 1 && !request.depths.empty());
   PLUMB_RETURN_IF_ERROR(check_tokens(pass.model().info(), tokens.last(1), 0));
-  return WindowRun(pass, team, tokens, window, request).run(states);
+  return WindowRun(pass, team, tokens, window, request).run(states, cache);
 }
 
 }  // namespace plumb

@@ -34,6 +34,7 @@ struct LatentSelection {
 struct ScoreRequest {
   std::vector<int> depths;     // ascending, distinct
   bool record_steps = false;   // every scalar at every step 1..max depth
+  bool own_halting = false;    // the model decides where each token stops; depths is its largest
   std::vector<int> lags;       // further comparisons (core/exit/row_history.h)
   LatentSelection latents;
 };
@@ -59,9 +60,10 @@ struct WindowScore {
 };
 
 // `tokens`: the window's inputs and the target of the last one, n_inputs + 1 ids.
-// An error when logits or states are not finite: the sentence names depth and position.
+// With a cache the inputs follow what it holds, and join it. An error when logits or states are not
+// finite: the sentence names depth and position.
 Result<WindowScore> score_window(DepthPass& pass, const StateSource& states, Team& team,
                                  std::span<const int32_t> tokens, const ScoreWindow& window,
-                                 const ScoreRequest& request);
+                                 const ScoreRequest& request, SequenceCache* cache = nullptr);
 
 }  // namespace plumb

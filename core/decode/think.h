@@ -33,6 +33,8 @@ class DepthPass {
   Status read_state(MatView<const float> state, Readout mode, MatView<float> logits);
 
   int depth() const { return depth_; }
+  // Own halting is over for every row: further steps change nothing that is read out.
+  bool settled() const { return model_->settled(batch_, state_); }
   const Batch& batch() const { return batch_; }
   MatView<float> state() { return state_; }          // [n, state_dim]
   MatView<const float> state() const { return state_; }

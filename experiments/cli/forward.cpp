@@ -13,6 +13,7 @@ struct ForwardOptions {
   ModelOptions model;
   std::string ids, num_steps, emit = "logits", taps, out;
   StateOptions state;
+  int segment_len = 0, memory_len = -1;
   bool json = false;
 };
 
@@ -40,7 +41,9 @@ Status run(const ForwardOptions& options) {
   for (const std::string& name : split_list(options.emit)) request.emit.insert(name);
   PLUMB_ASSIGN(request.taps, parse_taps(options.taps));
   request.state = options.state;
+  request.segment_len = options.segment_len;
   PLUMB_ASSIGN(const OpenModel open, open_model(options.model));
+  if (options.memory_len >= 0) PLUMB_RETURN_IF_ERROR(open.model->set_memory_len(options.memory_len));
   PLUMB_ASSIGN(const ForwardResult result, run_forward(*open.model, *open.team, request));
 
   std::vector<NamedTensor> tensors;
@@ -73,7 +76,12 @@ void add_forward(CLI::App& program, Action& action) {
   CLI::App* verb = program.add_subcommand("forward", "one teacher-forced pass; writes tensors at every asked depth");
   options->model.add_to(*verb);
   verb->add_option("--ids", options->ids, "token ids \"5,6,7\"; \";\" separates batch rows of equal length")->required();
-  verb->add_option("--num-steps", options->num_steps, "depths on the family's own axis, e.g. 1,2,4..8,64 (default: the config's)");
+  verb->add_option("--num-steps", options->num_steps,
+                   "depths on the family's own axis, e.g. 1,2,4..8,64 (default: the model's own halting, or the config's depth)");
+  verb->add_option("--segment-len", options->segment_len,
+                   "tokens run at a time, memory carried along the row; families with segment memory (default: the config's, else the whole row)")
+      ->check(CLI::Range(1, 1 << 24));
+  verb->add_option("--mem-len", options->memory_len, "tokens of segment memory (default: the config's)")->check(CLI::Range(0, 1 << 24));
   verb->add_option("--state", options->state.kind,
                    "initial state: like-init (default), zero, normal, embed, unit, prelude, torch, torch-2.12, FILE.safetensors:NAME");
   verb->add_option("--seed", options->state.seed, "seed of the initial state (default 0)");
