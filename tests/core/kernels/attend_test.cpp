@@ -1,0 +1,79 @@
+#include "core/kernels/attend.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/random.h"
+
+namespace plumb {
+namespace {
+
+using test::random_mat;
+using test::same_bits;
+
+struct Kv {
+  Mat<float> keys, values;
+  KvView view() const { return {keys.data(), values.data(), values.cols(), values.cols()}; }
+};
+
+Kv make_kv(size_t n, size_t kv_dim, uint64_t seed) {
+  Kv kv{Mat<float>((n + 15) / 16, kv_dim * 16), random_mat(n, kv_dim, seed)};
+  const Mat<float> keys = random_mat(n, kv_dim, seed + 1);
+  for (size_t p = 0; p < n; ++p) put_key(kv.keys.data(), kv_dim, p, {keys.row(p), kv_dim});
+  return kv;
+}
+
+struct Case {
+  size_t rows, before, n_heads, n_kv_heads, head_dim, window;
+};
+
+class AttendCases : public ::testing::TestWithParam<Case> {};
+
+TEST_P(AttendCases, EqualsTheReference) {
+  const Case& c = GetParam();
+  const AttentionShape shape{c.n_heads, c.n_kv_heads, c.head_dim, 1 / std::sqrt(static_cast<float>(c.head_dim))};
+  const Kv kv = make_kv(c.before + c.rows, c.n_kv_heads * c.head_dim, 7);
+  const Mat<float> q = random_mat(c.rows, c.n_heads * c.head_dim, 9, 2);
+  Mat<float> want(q.rows(), q.cols()), got(q.rows(), q.cols());
+  AttentionJob job{q.view(), want.view(), kv.view(), c.before, c.window};
+  attend_reference(shape, job);
+  job.out = got.view();
+  Team team(2);
+  attend(team, shape, {&job, 1});
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got.data()[i], want.data()[i], 2e-6 * (1 + std::fabs(want.data()[i])) * 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttendCases,
+                         ::testing::Values(Case{1, 0, 2, 2, 16, 0}, Case{1, 100, 4, 2, 64, 0}, Case{9, 0, 3, 3, 16, 0},
+                                           Case{33, 20, 4, 1, 10, 0}, Case{70, 5, 2, 2, 96, 0}, Case{40, 30, 2, 1, 32, 16},
+                                           Case{1, 50, 2, 2, 8, 7}, Case{5, 3, 1, 1, 200, 1}));
+
+TEST(Attend, AQueryOverACacheGetsTheBitsOfTheWholePass) {
+  const AttentionShape shape{4, 2, 24, 0.2F};
+  const Kv kv = make_kv(53, 48, 11);
+  const Mat<float> q = random_mat(53, 96, 13);
+  Mat<float> whole(53, 96), single(53, 96);
+  Team team(3);
+  const AttentionJob all{q.view(), whole.view(), kv.view(), 0, 0};
+  attend(team, shape, {&all, 1});
+  for (size_t t = 0; t < 53; ++t) {
+    const AttentionJob one{q.view().rows_from(t, 1), single.view().rows_from(t, 1), kv.view(), t, 0};
+    attend(team, shape, {&one, 1});
+  }
+  EXPECT_TRUE(same_bits(whole, single));
+}
+
+TEST(Attend, SurvivesScoresThatOverflowAnExponential) {
+  const AttentionShape shape{1, 1, 8, 50.0F};
+  const Kv kv = make_kv(20, 8, 15);
+  const Mat<float> q = random_mat(4, 8, 17, 30);
+  Mat<float> out(4, 8);
+  const AttentionJob job{q.view(), out.view(), kv.view(), 16, 0};
+  Team team(1);
+  attend(team, shape, {&job, 1});
+  for (size_t i = 0; i < out.size(); ++i) EXPECT_TRUE(std::isfinite(out.data()[i]));
+}
+
+}  // namespace
+}  // namespace plumb
