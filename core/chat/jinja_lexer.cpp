@@ -11,9 +11,6 @@ namespace plumb::jinja {
 namespace {
 
 bool is_digit_char(char c) { return c >= '0' && c <= '9'; }
-bool is_name_char(char c) {
-  return is_digit_char(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
 
 // Every line end becomes \n, and one at the very end is dropped.
 std::string normalize_lines(std::string_view source) {
@@ -232,8 +229,9 @@ class Lexer {
 
   bool lex_name() {
     size_t end = at_;
-    while (is_name_char(peek(end))) ++end;
-    if (end == at_) return false;
+    if (!is_name_start(next_point(source_, &end))) return false;
+    for (size_t next = end; next < source_.size(); end = next)
+      if (!is_name_part(next_point(source_, &next))) break;
     push(TokenKind::kName, rest(at_).substr(0, end - at_));
     move_to(end);
     return true;

@@ -152,6 +152,12 @@ bool is_space(char32_t point) {
 bool is_cased_lower(char32_t point) { return u_isULowercase(static_cast<UChar32>(point)); }
 bool is_cased_upper(char32_t point) { return u_isUUppercase(static_cast<UChar32>(point)); }
 bool is_alphabetic(char32_t point) { return u_isalpha(static_cast<UChar32>(point)); }
+bool is_name_start(char32_t point) {
+  return point == '_' || u_isIDStart(static_cast<UChar32>(point));
+}
+bool is_name_part(char32_t point) {
+  return u_isIDPart(static_cast<UChar32>(point)) && !u_isIDIgnorable(static_cast<UChar32>(point));
+}
 bool is_digit(char32_t point) { return u_charDigitValue(static_cast<UChar32>(point)) >= 0; }
 
 std::string_view strip(std::string_view text, bool left, bool right,

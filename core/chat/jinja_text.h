@@ -22,6 +22,8 @@ bool is_cased_lower(char32_t point);
 bool is_cased_upper(char32_t point);
 bool is_alphabetic(char32_t point);
 bool is_digit(char32_t point);
+bool is_name_start(char32_t point);  // of an identifier; an underscore included
+bool is_name_part(char32_t point);
 
 // Without `chars`: white space.
 std::string_view strip(std::string_view text, bool left, bool right,

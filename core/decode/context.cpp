@@ -8,7 +8,9 @@
 
 namespace plumb {
 
-const char* exit_reason_name(ExitReason reason) { return reason == ExitReason::kRule ? "rule" : "depth"; }
+const char* exit_reason_name(ExitReason reason) {
+  return reason == ExitReason::kRule ? "rule" : reason == ExitReason::kHalting ? "halting" : "depth";
+}
 
 struct DepthBatch::Flight {
   TokenCall call;
@@ -29,6 +31,14 @@ struct DepthBatch::Flight {
   bool checks() const { return call.rule != nullptr && depth > 0 && call.rule->is_check_step(depth, call.prefill); }
   bool rule_needs(Inputs input) const { return call.rule != nullptr && needs(call.rule->required(), input); }
   bool wants_logits() const { return call.record || (checks() && rule_needs(Inputs::kLogits)); }
+  // Steps and reason as the model's own halting counted them.
+  void count_halting(const ModelInfo& info) {
+    const auto column = [&](HaltingColumn which) { return static_cast<size_t>(info.halting_column) + static_cast<size_t>(which); };
+    float most = 0;
+    for (size_t r = 0; r < n(); ++r) most = std::max(most, state(r, column(HaltingColumn::kSteps)));
+    answer.steps = static_cast<int>(most);
+    answer.reason = state(n() - 1, column(HaltingColumn::kRunning)) == 0 ? ExitReason::kHalting : ExitReason::kDepth;
+  }
   size_t row_of(size_t memory) const { return n() - memories.size() + memory; }
 };
 
@@ -67,7 +77,8 @@ Batch DepthBatch::gather(std::span<Flight* const> flights, size_t (*first)(const
   for (const Flight* flight : flights) {
     const size_t begin = first(*flight), n = count(*flight);
     batch.groups.push_back({.first_row = ids_.size(), .n_rows = n, .first_pos = flight->first_pos + static_cast<int>(begin),
-                            .step = flight->depth, .sequence = flight->call.sequence, .cache = flight->call.cache});
+                            .step = flight->depth, .sequence = flight->call.sequence, .own_halting = flight->call.own_halting,
+                            .cache = flight->call.cache});
     const auto at = flight->call.ids.begin() + static_cast<std::ptrdiff_t>(begin);
     ids_.insert(ids_.end(), at, at + static_cast<std::ptrdiff_t>(n));
   }
@@ -157,6 +168,16 @@ Status DepthBatch::step() {
   }
   for (Flight* flight : moving) ++flight->depth;
   return ok_status();
+}
+
+// Calls whose rows have all halted by themselves are over.
+void DepthBatch::end_halted() {
+  for (const auto& flight : flights_) {
+    if (!flight->call.own_halting || flight->depth == 0) continue;
+    Flight* const one[] = {flight.get()};
+    const Batch batch = gather(one, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+    flight->done = model_->settled(batch, flight->state);
+  }
 }
 
 // Rows before the one that is read leave their coda entries for it to see; their logits are not
@@ -282,6 +303,7 @@ Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
 
 Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
   PLUMB_RETURN_IF_ERROR(step());
+  end_halted();
   PLUMB_RETURN_IF_ERROR(observe());
   std::vector<Flight*> done;
   for (const auto& flight : flights_) {
@@ -293,7 +315,8 @@ Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
   for (Flight* flight : done) {
     TokenAnswer& answer = flight->answer;
     if (!all_finite(answer.logits)) return not_finite(*flight, "logits");
-    answer.steps = flight->depth;
+    answer.steps = answer.passes = flight->depth;
+    if (flight->call.own_halting) flight->count_halting(model_->info());
     const float* last = flight->state.row(flight->n() - 1);
     answer.state.assign(last, last + flight->state.cols());
     if (!flight->snapshots.empty()) {

@@ -24,9 +24,9 @@
 
 namespace plumb {
 
-// Why a token stopped where it did.
-enum class ExitReason : uint8_t { kDepth, kRule };
-const char* exit_reason_name(ExitReason reason);  // "depth", "rule"
+// Why a token stopped where it did: the depth asked for, its rule, or the model's own halting.
+enum class ExitReason : uint8_t { kDepth, kRule, kHalting };
+const char* exit_reason_name(ExitReason reason);  // "depth", "rule", "halting"
 
 // Every scalar of every step of a one-token call.
 struct StepRecord {
@@ -45,6 +45,7 @@ struct TokenCall {
   std::vector<float> start;              // [state_dim] s_0 of the last row instead; empty: drawn
   int num_steps = 0;                     // the depth it ends at unless the rule fires before
   const Rule* rule = nullptr;            // null: fixed depth
+  bool own_halting = false;              // the model stops each row itself, by num_steps at the latest
   int forward = 0;                       // index for depth patterns
   bool prefill = false;                  // which phase of the rule this is
   bool every_row = false;                // logits of every row, else of the last
@@ -58,7 +59,8 @@ struct TokenAnswer {
   Mat<float> logits;            // [1 or n, vocab_size]
   std::vector<float> state;     // [state_dim] raw state of the last row at the exit
   std::vector<float> latent;    // [model_dim] if wanted
-  int steps = 0;
+  int steps = 0;                // depth of the readout; own halting: the most any row of the call ran
+  int passes = 0;               // times the core ran
   ExitReason reason = ExitReason::kDepth;
   std::vector<double> values;   // of the rule's first scalar, one a check
   StepRecord record;
@@ -86,6 +88,7 @@ class DepthBatch {
   struct Flight;
 
   Status step();
+  void end_halted();
   Status observe();
   Status read(std::span<Flight* const> flights, Readout mode);
   Status read_bodies(std::span<Flight* const> flights);

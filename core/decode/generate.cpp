@@ -52,6 +52,9 @@ Status check_request(const GenerateContext& context) {
   if (speculative.draft_steps < info.min_steps || (info.max_steps > 0 && speculative.draft_steps > info.max_steps))
     return input_error("--draft-steps {} is outside what this model can run: {} {} to {}", speculative.draft_steps,
                        info.axis, info.min_steps, info.max_steps > 0 ? std::to_string(info.max_steps) : "any");
+  if (info.segments)
+    return input_error("speculative decoding takes tokens back, which the segment memory of the family \"{}\" cannot",
+                       info.family);
   if (request.rule) return input_error("speculative decoding checks at a fixed depth and takes no exit rule");
   if (request.token_prefill) return input_error("speculative decoding takes the prompt in one call");
   if (request.continuous_compute)
@@ -67,41 +70,47 @@ class PlainSequence final : public GeneratingSequence {
 
  protected:
   Result<TokenCall> first_call() override {
-    if (request().token_prefill) return prompt_token();
-    std::vector<int32_t> ids = out_.tokens;
-    if (info().crop_overflow && ids.size() > static_cast<size_t>(info().max_positions))
-      ids.erase(ids.begin(), ids.end() - info().max_positions);
-    TokenCall made = call(std::move(ids));
-    made.prefill = true;
-    return made;
+    if (info().crop_overflow && out_.n_prompt > static_cast<size_t>(info().max_positions))
+      fed_ = out_.n_prompt - static_cast<size_t>(info().max_positions);
+    return prompt_call();
   }
 
   Result<std::optional<TokenCall>> after(TokenAnswer& answer) override {
-    record(answer);
-    if (fed_ < out_.n_prompt && request().token_prefill) return std::optional(prompt_token());
+    record(answer, in_prompt_ && !request().token_prefill);
+    if (fed_ < out_.n_prompt) {
+      in_prompt_ = true;
+      return std::optional(prompt_call());
+    }
+    in_prompt_ = false;
     const std::span<const float> logits(answer.logits.row(0), answer.logits.cols());
     const int32_t token = pick(logits, out_.tokens);
     if (append(token, logits)) return std::optional<TokenCall>();
     if (info().crop_overflow && cache_->length() >= info().max_positions) {
       // What is kept no longer sees what was dropped: everything is computed anew from position 0.
       PLUMB_RETURN_IF_ERROR(new_cache());
-      TokenCall made = call({out_.tokens.end() - info().max_positions, out_.tokens.end()});
-      return std::optional(std::move(made));
+      return std::optional(call({out_.tokens.end() - info().max_positions, out_.tokens.end()}));
     }
     if (at_last_position()) return std::optional<TokenCall>();
+    context_->borders.next_call(*cache_, 1, SegmentBorders::Phase::kGenerated);
     TokenCall made = call({token});
     if (request().continuous_compute) made.start = request().rule ? std::move(answer.state) : std::move(answer.latent);
     return std::optional(std::move(made));
   }
 
  private:
-  TokenCall prompt_token() {
-    TokenCall made = call({out_.tokens[fed_++]});
+  // As much of the prompt as one call may hold.
+  TokenCall prompt_call() {
+    size_t n = context_->borders.next_call(*cache_, out_.n_prompt - fed_, SegmentBorders::Phase::kPrompt);
+    if (request().token_prefill) n = 1;
+    const auto first = out_.tokens.begin() + static_cast<std::ptrdiff_t>(fed_);
+    TokenCall made = call({first, first + static_cast<std::ptrdiff_t>(n)});
     made.prefill = true;
+    fed_ += n;
     return made;
   }
 
-  size_t fed_ = 0;  // prompt tokens already given, with token_prefill
+  size_t fed_ = 0;          // prompt tokens already given
+  bool in_prompt_ = false;  // the call in flight is not the prompt's first
 };
 
 }  // namespace
@@ -148,8 +157,8 @@ Result<std::optional<TokenCall>> GeneratingSequence::next(TokenAnswer* answer) {
     return std::optional(std::move(first));
   }
   PLUMB_CHECK(answer != nullptr);
-  out_.stats.core_passes += answer->steps;
-  out_.stats.token_steps += answer->steps * static_cast<int64_t>(rows_in_call_);
+  out_.stats.core_passes += answer->passes;
+  out_.stats.token_steps += answer->passes * static_cast<int64_t>(rows_in_call_);
   ++out_.stats.forwards;
   PLUMB_ASSIGN(std::optional<TokenCall> following, after(*answer));
   out_.stats.elapsed_ms = elapsed_ms(start_);
@@ -165,12 +174,19 @@ TokenCall GeneratingSequence::call(std::vector<int32_t> ids) {
   made.states = states_;
   made.num_steps = context_->num_steps;
   made.rule = request().rule ? &*request().rule : nullptr;
+  made.own_halting = context_->own_halting;
   made.forward = static_cast<int>(out_.steps.size());
   made.want_latent = request().continuous_compute && !request().rule;
   return made;
 }
 
-void GeneratingSequence::record(const TokenAnswer& answer) {
+void GeneratingSequence::record(const TokenAnswer& answer, bool more_of_last) {
+  if (more_of_last) {
+    out_.steps.back() = std::max(out_.steps.back(), answer.steps);
+    out_.exit_values.back().insert(out_.exit_values.back().end(), answer.values.begin(), answer.values.end());
+    out_.reasons.back() = answer.reason;
+    return;
+  }
   out_.steps.push_back(answer.steps);
   out_.exit_values.push_back(answer.values);
   out_.reasons.push_back(answer.reason);
@@ -220,6 +236,9 @@ Result<std::vector<Generated>> generate(const RecurrentModel& model, Team& team,
   const ModelInfo& info = model.info();
   GenerateContext context{&model, &request, nullptr, request.num_steps >= 0 ? request.num_steps : info.default_steps};
   PLUMB_RETURN_IF_ERROR(check_request(context));
+  context.own_halting = info.halts_itself && request.num_steps < 0 && !request.rule;
+  PLUMB_ASSIGN(const int segment_len, resolve_segment_len(info, request.segment_len));
+  context.borders = SegmentBorders(segment_len, request.segment_mode);
   const std::string cache = request.cache.empty() ? default_cache(info, request.rule.has_value()) : request.cache;
   PLUMB_ASSIGN(context.policy, make_kv_policy(cache, request.cache_index, info.layers, request.state.seed,
                                               std::max(context.num_steps, 1)));

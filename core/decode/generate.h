@@ -13,6 +13,7 @@
 #include "core/cache/kv_strategy.h"
 #include "core/decode/context.h"
 #include "core/decode/sampler.h"
+#include "core/decode/segments.h"
 
 namespace plumb {
 
@@ -28,7 +29,9 @@ struct SpeculativeOptions {
 struct GenerateRequest {
   std::vector<std::vector<int32_t>> prompts;  // at least one token each; lengths may differ
   int max_new_tokens = 64;
-  int num_steps = -1;                   // fixed depth, or the most a rule may run; -1: the model's default
+  // Fixed depth, or the most a rule may run; -1: the model's default, which without a rule is its
+  // own halting where it has one.
+  int num_steps = -1;
   std::optional<Rule> rule;             // adaptive or forced depth
   bool token_prefill = false;           // the prompt a token at a time, each with its own exit (raven.md 5.7)
   // s_0 of a decoded token is the last position's state before it: the returned latent at fixed
@@ -36,6 +39,8 @@ struct GenerateRequest {
   bool continuous_compute = false;
   std::string cache;                    // strategy; empty: default_cache()
   CacheIndex cache_index = CacheIndex::kRecurrence;
+  int segment_len = 0;                  // tokens between borders (core/decode/segments.h); 0: the config's
+  SegmentMode segment_mode = SegmentMode::kAligned;
   StateOptions state;                   // a file is a tape by absolute position
   std::vector<uint64_t> state_seeds;    // one a prompt instead of state.seed; empty: the same for all
   std::vector<uint32_t> sequence_ids;   // which draws each prompt uses; empty: 0, 1, 2, ...
@@ -63,8 +68,8 @@ struct GenerateStats {
 struct Generated {
   std::vector<int32_t> tokens;  // prompt and new
   size_t n_prompt = 0;
-  // Steps of each forward: [0] the prompt (one a token with token_prefill), then one per further
-  // new token. Speculative: the depth a token was checked at.
+  // Steps of each forward: [0] the prompt (one a token with token_prefill; the most of its segments),
+  // then one per further new token. Speculative: the depth a token was checked at.
   std::vector<int> steps;
   std::vector<std::vector<double>> exit_values;  // per forward, the rule's first scalar at each check
   std::vector<ExitReason> reasons;               // per forward

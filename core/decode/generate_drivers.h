@@ -13,6 +13,8 @@ struct GenerateContext {
   const GenerateRequest* request = nullptr;
   std::shared_ptr<const KvPolicy> policy;
   int num_steps = 0;
+  bool own_halting = false;
+  SegmentBorders borders{0, SegmentMode::kAligned};
 };
 
 // Tokens, cache and bookkeeping of one sequence.
@@ -31,7 +33,8 @@ class GeneratingSequence : public SequenceDriver {
   const ModelInfo& info() const { return context_->model->info(); }
   // A call with this sequence's cache, draws and depth.
   TokenCall call(std::vector<int32_t> ids);
-  void record(const TokenAnswer& answer);
+  // A forward of its own, or more of the last one (a further segment of the prompt).
+  void record(const TokenAnswer& answer, bool more_of_last = false);
   // The sampler's token after everything so far.
   int32_t pick(std::span<const float> logits, std::span<const int32_t> history, RngStream stream = RngStream::kSampling);
   // Appends a token; true when the sequence ends with it.

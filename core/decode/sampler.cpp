@@ -18,6 +18,7 @@ const char* sampler_rules_name(SamplerRules rules) { return rules == SamplerRule
 SamplerOptions family_sampler(const ModelInfo& info) {
   SamplerOptions options;
   if (info.family.starts_with("raven")) options.rules = SamplerRules::kRaven;
+  if (info.family == "act") options.temperature = 0.8;
   if (info.family == "crowfeather") {
     options.temperature = 0.8;
     options.top_p = 0.9;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/decode/generate.h"
+#include "core/decode/segments.h"
 #include "core/decode/think.h"
 #include "core/kernels/distribution.h"
 
@@ -12,8 +13,9 @@ namespace {
 class WindowDriver final : public SequenceDriver {
  public:
   WindowDriver(const RecurrentModel& model, std::shared_ptr<const KvPolicy> policy, const StateSource& states,
-               const SequentialWindow& window, const SequentialRequest& request)
-      : model_(&model), policy_(std::move(policy)), states_(&states), window_(&window), request_(&request) {}
+               const SequentialWindow& window, const SequentialRequest& request, int segment_len)
+      : model_(&model), policy_(std::move(policy)), states_(&states), window_(&window), request_(&request),
+        borders_(segment_len, SegmentMode::kAligned) {}
 
   Result<std::optional<TokenCall>> next(TokenAnswer* answer) override {
     if (answer == nullptr) {
@@ -27,6 +29,7 @@ class WindowDriver final : public SequenceDriver {
       cache_.reset();
       return std::optional<TokenCall>();
     }
+    borders_.next_call(*cache_, 1, SegmentBorders::Phase::kGenerated);
     return std::optional(call(answer));
   }
 
@@ -42,6 +45,7 @@ class WindowDriver final : public SequenceDriver {
     made.states = states_;
     made.num_steps = request_->num_steps;
     made.rule = request_->rule;
+    made.own_halting = request_->own_halting;
     made.forward = static_cast<int>(input_);
     made.record = request_->record_steps && scored();
     made.lags = request_->lags;
@@ -54,7 +58,7 @@ class WindowDriver final : public SequenceDriver {
   }
 
   void take(TokenAnswer& answer) {
-    score_.core_passes += answer.steps;
+    score_.core_passes += answer.passes;
     if (!scored()) return;
     const std::span<float> row(answer.logits.row(0), answer.logits.cols());
     const float target = row[static_cast<size_t>(window_->tokens[input_ + 1])];
@@ -72,6 +76,7 @@ class WindowDriver final : public SequenceDriver {
   const StateSource* states_;
   const SequentialWindow* window_;
   const SequentialRequest* request_;
+  SegmentBorders borders_;
   std::unique_ptr<SequenceCache> cache_;
   size_t input_ = 0;
   SequentialScore score_;
@@ -95,13 +100,16 @@ Result<std::vector<SequentialScore>> score_sequential(const RecurrentModel& mode
     if (info.gate_column >= 0) available = available | Inputs::kGate;
     PLUMB_RETURN_IF_ERROR(request.rule->usable_live(available));
   }
+  PLUMB_ASSIGN(const int segment_len, resolve_segment_len(info, request.segment_len));
+  if (request.own_halting && (!info.halts_itself || request.rule != nullptr))
+    return input_error("own halting needs a family that halts by itself and no exit rule; this is \"{}\"", info.family);
   const std::string cache = request.cache.empty() ? default_cache(info, request.rule != nullptr) : request.cache;
   PLUMB_ASSIGN(const auto policy, make_kv_policy(cache, request.cache_index, info.layers, request.cache_seed,
                                                  std::max(request.num_steps, 1)));
   std::vector<std::unique_ptr<WindowDriver>> windows_running;
   std::vector<SequenceDriver*> drivers;
   for (const SequentialWindow& window : windows) {
-    windows_running.push_back(std::make_unique<WindowDriver>(model, policy, states, window, request));
+    windows_running.push_back(std::make_unique<WindowDriver>(model, policy, states, window, request, segment_len));
     drivers.push_back(windows_running.back().get());
   }
   PLUMB_RETURN_IF_ERROR(run_drivers(model, team, drivers, request.max_in_flight));

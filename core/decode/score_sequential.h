@@ -16,6 +16,8 @@ namespace plumb {
 struct SequentialRequest {
   int num_steps = 0;                    // fixed depth, or the most the rule may run
   const Rule* rule = nullptr;           // null: fixed depth; outlives the call
+  bool own_halting = false;             // the model's own, by num_steps at the latest
+  int segment_len = 0;                  // aligned borders, families with segments; 0: the config's
   std::string cache;                    // strategy; empty: full at fixed depth, latest with a rule
   CacheIndex cache_index = CacheIndex::kRecurrence;
   uint64_t cache_seed = 0;              // of the randomized strategy

@@ -94,9 +94,8 @@ class Rule {
   };
   std::optional<Threshold> single_threshold() const;
 
- private:
-  friend class RuleParser;
-
+  // The expression as a tree, for evaluators of many rules at once. Children come before their
+  // parents, the root is last.
   enum class Kind : uint8_t { kNone, kCompare, kPattern, kAnd, kOr };
   struct Node {
     Kind kind = Kind::kNone;
@@ -106,6 +105,10 @@ class Rule {
     std::vector<int> pattern;   // kPattern: depths, at least one
     std::vector<int> children;  // kAnd, kOr: indices below this node's own
   };
+  const std::vector<Node>& nodes() const { return nodes_; }
+
+ private:
+  friend class RuleParser;
 
   bool holds(int node, const StepRow& row, int forward) const;
   void print(int node, bool inside_and, std::string& out) const;

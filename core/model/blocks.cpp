@@ -1,6 +1,7 @@
 #include "core/model/blocks.h"
 
 #include "core/cache/kv_storage.h"
+#include "core/kernels/distribution.h"
 
 namespace plumb {
 
@@ -9,6 +10,15 @@ void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> we
   for_row_chunks(team, x.rows(), [&](size_t first, size_t count) {
     rms_norm(x.rows_from(first, count), weight, eps, y.rows_from(first, count));
   });
+}
+
+void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> logits) {
+  if (bus == nullptr || !bus->wants(Tap::kEntropy, place)) return;
+  Mat<float> entropy(logits.rows(), 1);
+  std::vector<float> shifted(logits.cols());
+  for (size_t r = 0; r < logits.rows(); ++r)
+    entropy(r, 0) = static_cast<float>(read_distribution(logits.row_span(r), shifted).entropy);
+  bus->show(Tap::kEntropy, place, entropy);
 }
 
 Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,

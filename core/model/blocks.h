@@ -27,6 +27,9 @@ void for_row_chunks(Team& team, size_t n_rows, Fn&& fn, size_t chunk = 16) {
 void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> weight, float eps,
                    MatView<float> y);
 
+// Fires the entropy tap, computing it only when somebody looks.
+void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> logits);
+
 struct AttentionWorkspace {
   Mat<float> qkv;                  // [n, (n_heads + 2 * n_kv_heads) * head_dim] q, k, v side by side
   Mat<float> attended;             // [n, n_heads * head_dim]

@@ -5,6 +5,8 @@
 #include "core/model/llama.h"
 #include "core/model/llama_retrofit.h"
 #include "core/model/raven.h"
+#include "core/model/spikewhale.h"
+#include "core/model/spikewhale_names.h"
 
 namespace plumb {
 namespace {
@@ -43,6 +45,7 @@ constexpr Family kFamilies[] = {
     {"raven-llama", "transformer.core_block.0.norm_1.weight without norm_3 and q_norm", is_llama_retrofit,
      load_llama_retrofit},
     {"llama", "model.layers.0.self_attn.q_proj.weight", is_llama, load_llama},
+    {"spikewhale", "model.layers.0.attn.q_a_proj.weight and o_a_proj, or model_type spike_whale", is_spikewhale, load_spikewhale},
     {"act", "block.attn.wq.weight, or a halting head beside another spelling of it", is_act, load_act, &kActAliases},
     {"crowfeather", "layers.0.attn.wq.weight or another spelling of it", is_crowfeather, load_crowfeather, &kCrowfeatherAliases},
 };

@@ -165,6 +165,7 @@ Status LoopedTransformer::readout(const Batch& batch, Workspace& workspace, MatV
     fire(ws.taps, Tap::kHeadInput, {Stage::kCoda, 0, 0}, ws.normed);
     (head_ ? *head_ : embedding_).apply(team, ws.normed, logits);
     fire(ws.taps, Tap::kLogits, {Stage::kCoda, 0, 0}, logits);
+    fire_entropy(ws.taps, {Stage::kCoda, 0, 0}, logits);
   }
   ws.taps = taps;
   if (mode == Readout::kPeek)

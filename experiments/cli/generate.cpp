@@ -18,7 +18,7 @@ Json describe_sampler(const SamplerOptions& s) {
 
 Json describe(const GenerateOptions& options, const GenerateRequest& request, const ModelInfo& info) {
   Json settings = {{"family", info.family},
-                   {"num_steps", request.num_steps},
+                   {"num_steps", request.num_steps >= 0 ? Json(request.num_steps) : Json("own halting")},
                    {"rule", nullptr},
                    {"cache", options.wavefront && options.cache.empty() ? options.wave.cache : request.cache},
                    {"cache_index", options.cache_index},
@@ -31,6 +31,10 @@ Json describe(const GenerateOptions& options, const GenerateRequest& request, co
                    {"dtype", options.model.dtype},
                    {"stop_ids", request.stop_ids},
                    {"sampling", describe_sampler(request.sampler)}};
+  if (info.segments) {
+    settings["segment_len"] = request.segment_len > 0 ? request.segment_len : info.segment_len;
+    settings["segment_mode"] = segment_mode_name(request.segment_mode);
+  }
   if (request.rule) {
     Rule rule = *request.rule;
     rule.resolve_max(request.num_steps);

@@ -110,6 +110,8 @@ void add_depth_flags(CLI::App& verb, GenerateOptions& o) {
   verb.add_flag("--no-exit-in-prefill", o.no_exit_in_prefill, "the prompt runs to full depth");
   verb.add_option("--depth-pattern", o.depth_pattern, "forced depth of each forward in turn, e.g. 3,1,4");
   verb.add_option("--prefill", o.prefill, "the prompt in one \"call\" (default) or a \"token\" at a time, each with its own exit");
+  verb.add_option("--segment-len", o.segment_len, "tokens between segment borders, families with segment memory (default: the config's)");
+  verb.add_option("--segment-mode", o.segment_mode, "aligned (default): borders at multiples; rolling: every generated token is a segment");
   verb.add_option("--cache", o.cache, "cache strategy (default: full at fixed depth, latest when adaptive)");
   verb.add_option("--cache-index", o.cache_index, "recurrence (default) or upstream: what the numbers of --cache count");
   verb.add_flag("--continuous-compute", o.continuous_compute, "begin each token from the last one's state");
@@ -210,7 +212,8 @@ Result<GenerateRequest> resolve_generate(const GenerateOptions& o, const ModelIn
     request.num_steps = depths.front();
   }
   PLUMB_ASSIGN(request.rule, parse_rule(o, request.num_steps));
-  if (request.num_steps < 0) request.num_steps = info.default_steps;
+  // Without a depth or a rule a model that halts by itself does.
+  if (request.num_steps < 0 && (request.rule || !info.halts_itself)) request.num_steps = info.default_steps;
   if (o.prefill != "call" && o.prefill != "token")
     return input_error("--prefill \"{}\" is unknown; expected call or token", o.prefill);
   request.token_prefill = o.prefill == "token";
@@ -219,6 +222,10 @@ Result<GenerateRequest> resolve_generate(const GenerateOptions& o, const ModelIn
   if (o.cache_index != "recurrence" && o.cache_index != "upstream")
     return input_error("--cache-index \"{}\" is unknown; expected recurrence or upstream", o.cache_index);
   request.cache_index = o.cache_index == "upstream" ? CacheIndex::kUpstream : CacheIndex::kRecurrence;
+  request.segment_len = o.segment_len;
+  const auto mode = parse_segment_mode(o.segment_mode);
+  if (!mode) return input_error("--segment-mode \"{}\" is unknown; expected aligned or rolling", o.segment_mode);
+  request.segment_mode = *mode;
   request.state = o.state;
   PLUMB_ASSIGN(request.sampler, parse_sampler(o, info));
   if (o.speculative()) {

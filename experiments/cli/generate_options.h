@@ -21,6 +21,8 @@ struct GenerateOptions {
   std::string num_steps, criterion, threshold, rule, depth_pattern, prefill = "call";
   std::optional<int> min_steps, patience, check_every;
   bool no_exit_in_prefill = false;
+  int segment_len = 0;
+  std::string segment_mode = "aligned";
   // cache and state
   std::string cache, cache_index = "recurrence", noise;
   bool continuous_compute = false;

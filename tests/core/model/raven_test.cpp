@@ -176,6 +176,7 @@ class TapCounter final : public TapObserver {
       case Tap::kQuery: EXPECT_EQ(rows.cols(), dim(info_.n_heads * info_.head_dim)); break;
       case Tap::kKey: EXPECT_EQ(rows.cols(), dim(info_.n_kv_heads * info_.head_dim)); break;
       case Tap::kLogits: EXPECT_EQ(rows.cols(), dim(info_.vocab_size)); break;
+      case Tap::kEntropy: EXPECT_EQ(rows.cols(), 1u); break;
       default: EXPECT_EQ(rows.cols(), dim(info_.model_dim));
     }
     EXPECT_EQ(rows.rows(), 3u);
