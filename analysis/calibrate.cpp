@@ -75,25 +75,21 @@ void add_token(const StepRow& exit, const StepRow& full, bool fired,
 // units[i][t] of one recording, appended.
 Status add_units(const Recording& recording, std::span<const Rule> rules,
                  const CalibrationOptions& options, std::vector<std::vector<UnitLoss>>& units) {
-  const size_t first_unit = units.size();
-  for (size_t t = 0; t < rules.size(); ++t) {
-    PLUMB_ASSIGN(const std::vector<int32_t> exits, exits_of(recording, rules[t]));
-    const int limit = rules[t].depth_limit(recording.n_steps);
-    size_t unit = first_unit;
-    for (size_t token = 0; token < exits.size(); ++token) {
-      const bool is_new = options.unit == RiskUnit::kToken || token == 0 ||
-                          recording.window_of(token) != recording.window_of(token - 1);
-      if (is_new && token > 0) ++unit;
-      if (unit == units.size()) units.emplace_back(rules.size());
-      const int step = exits[token] > 0 ? exits[token] : limit;
-      const auto row = [&](int at) {
-        StepRow out{.step = at};
-        const auto k = static_cast<size_t>(at) - 1;
-        out.nll = recording.column(StepColumn::kNll, token)[k];
-        out.top1 = static_cast<int32_t>(recording.column(StepColumn::kTop1Id, token)[k]);
-        return out;
-      };
-      add_token(row(step), row(recording.n_steps), exits[token] > 0, options, units[unit][t]);
+  for (const Rule& rule : rules) {
+    PLUMB_RETURN_IF_ERROR(replayable_on(recording, rule));
+    PLUMB_RETURN_IF_ERROR(has_scalars(recording, rule));
+  }
+  TokenRows token_rows(recording);
+  for (size_t token = 0; token < recording.n_tokens(); ++token) {
+    const Trajectory& trajectory = token_rows.load(token);
+    const auto forward = static_cast<int>(recording.place_in_window(token));
+    if (options.unit == RiskUnit::kToken || token == 0 ||
+        recording.window_of(token) != recording.window_of(token - 1))
+      units.emplace_back(rules.size());
+    for (size_t t = 0; t < rules.size(); ++t) {
+      const Exit exit = find_exit(rules[t], trajectory, forward);
+      add_token(trajectory.rows[static_cast<size_t>(exit.step) - 1], trajectory.rows.back(),
+                exit.reason == ExitReason::kRule, options, units.back()[t]);
     }
   }
   return ok_status();
@@ -118,7 +114,8 @@ Status check_options(const CalibrationOptions& options) {
 // The rule at each threshold, from the one that stops last to the one that stops first.
 Result<std::vector<Rule>> safest_first(const Rule& rule, std::span<const double> thresholds) {
   const auto single = rule.single_threshold();
-  if (!single || single->comparator == Comparator::kEqual)
+  if (!single || single->comparator == Comparator::kEqual ||
+      rule.nodes().front().kind != Rule::Kind::kCompare)
     return input_error(
         "calibrate: rule '{}' has no single threshold, expected one scalar, its modifiers aside",
         rule.canonical());

@@ -131,6 +131,27 @@ Result<Recording> load_recording(RunReader& reader, const TrajectoryInfo& trajec
   return recording;
 }
 
+Result<std::vector<Recording>> load_recordings(RunReader& reader, const Selection& selection) {
+  PLUMB_ASSIGN(const std::vector<TrajectoryInfo> found, recorded_trajectories(reader, selection));
+  std::vector<Setting> settings;
+  for (const TrajectoryInfo& row : found) {
+    settings.push_back(row.record.setting);
+    settings.back().text_name.clear(), settings.back().text_sha256.clear();
+  }
+  const SeriesSplit split = split_by_setting(settings);
+  if (split.series.size() > 1)
+    return input_error(
+        "{}: found recordings that differ in {}, expected one setting on one or more texts: "
+        "choose with --model or --run",
+        reader.path().string(), split.varies);
+  std::vector<Recording> recordings;
+  for (const TrajectoryInfo& row : found) {
+    PLUMB_ASSIGN(Recording recording, load_recording(reader, row));
+    recordings.push_back(std::move(recording));
+  }
+  return recordings;
+}
+
 TokenRows::TokenRows(const Recording& recording, bool with_lags)
     : recording_(recording), with_lags_(with_lags) {
   const size_t n_steps = static_cast<size_t>(recording.n_steps);

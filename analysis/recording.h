@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "analysis/queries.h"
 #include "core/base/result.h"
 #include "core/exit/replay_rows.h"
 #include "core/store/run_reader.h"
@@ -43,6 +44,10 @@ struct Recording {
 
 // All steps of a trajectory. Errors name the file: rows that are missing, no token with a loss.
 Result<Recording> load_recording(RunReader& reader, const TrajectoryInfo& trajectory);
+
+// The recordings of a selection, one a text. An error when they differ in anything but the text:
+// then they are no sample of one thing.
+Result<std::vector<Recording>> load_recordings(RunReader& reader, const Selection& selection);
 
 // Builds the scalar rows of one token at a time, with hindsight fields, derived as the live
 // producer derives them. Numbers were stored as f32.

@@ -16,6 +16,9 @@ Rule must_parse(std::string_view text) {
   return std::move(rule).value();
 }
 
+// Six digits are all that a threshold on a grid needs.
+double rounded(double value) { return std::strtod(fmt::format("{:.6g}", value).c_str(), nullptr); }
+
 std::vector<double> spaced(double low, double high, int n) {
   const bool is_log = low > 0 && high > 0;
   std::vector<double> values;
@@ -25,9 +28,9 @@ std::vector<double> spaced(double low, double high, int n) {
     if (i == 0 || i == n - 1)
       values.push_back(i == 0 ? low : high);
     else if (is_log)
-      values.push_back(std::exp(std::log(low) + part * (std::log(high) - std::log(low))));
+      values.push_back(rounded(std::exp(std::log(low) + part * std::log(high / low))));
     else
-      values.push_back(low + part * (high - low));
+      values.push_back(rounded(low + part * (high - low)));
   }
   return values;
 }
@@ -186,7 +189,8 @@ std::optional<ThresholdGrid> default_grid(std::string_view scalar, int n) {
       return grid;
     }
     for (int i = 0; i < n; ++i)
-      grid.values.push_back(range.low + (range.high - range.low) * i / std::max(1, n - 1));
+      grid.values.push_back(
+          rounded(range.low + (range.high - range.low) * i / std::max(1, n - 1)));
     return grid;
   }
   return std::nullopt;

@@ -53,7 +53,47 @@ LatentRow latent_row(int64_t pos, const LatentSample& sample, bool half) {
   return row;
 }
 
+void add_token(const TokenizedText& text, size_t pos, double nll, int exit_step, std::string_view reason, PointChunk& chunk) {
+  chunk.nll_sum_nats += nll;
+  chunk.n_bytes += text.bytes[pos + 1];
+  chunk.tokens.push_back({.pos = static_cast<int64_t>(pos), .token_id = text.ids[pos], .target_id = text.ids[pos + 1],
+                          .nll_nats = nll, .exit_step = exit_step, .exit_reason = reason});
+}
+
+void add_steps(int64_t pos, const std::vector<StepRow>& rows, const std::vector<Comparison>& lagged, const std::vector<int>& lags,
+               TrajectoryChunk& chunk) {
+  for (size_t k = 0; k < rows.size(); ++k) {
+    chunk.steps.push_back(step_record(pos, rows[k]));
+    for (size_t lag = 0; lag < lags.size(); ++lag) {
+      const Comparison& c = lagged[k * lags.size() + lag];
+      if (c.lag == 0) continue;  // not that many steps yet
+      chunk.step_lags.push_back({.pos = pos, .step = static_cast<int32_t>(k + 1), .lag = lags[lag], .latent_diff = stored(c.latent_diff),
+                                 .cos = stored(c.cos), .kl = stored(c.kl), .minp_kl = stored(c.minp_kl), .entropy_diff = stored(c.entropy_diff)});
+    }
+  }
+}
+
 }  // namespace
+
+PointChunk sequential_chunk(const TokenizedText& text, const ScoreWindow& window, const SequentialScore& score, int64_t point_id) {
+  PointChunk chunk;
+  chunk.point_id = point_id;
+  chunk.n_tokens = static_cast<int64_t>(score.nll.size());
+  for (size_t i = 0; i < score.nll.size(); ++i)
+    add_token(text, window.first_token + window.first_scored + i, score.nll[i], score.exit_steps[i], depth_reason_name(score.reasons[i]), chunk);
+  return chunk;
+}
+
+TrajectoryChunk sequential_trajectory(const ScoreWindow& window, const SequentialScore& score, const std::vector<int>& lags,
+                                      int64_t trajectory_id) {
+  TrajectoryChunk chunk;
+  chunk.trajectory_id = trajectory_id;
+  const std::vector<Comparison> none;
+  for (size_t i = 0; i < score.steps.size(); ++i)
+    add_steps(static_cast<int64_t>(window.first_token + window.first_scored + i), score.steps[i],
+              lags.empty() ? none : score.lagged[i], lags, chunk);
+  return chunk;
+}
 
 PointChunk point_chunk(const ChunkSource& source, int64_t point_id, int depth) {
   const auto listed = std::find(source.request.depths.begin(), source.request.depths.end(), depth);
@@ -63,13 +103,10 @@ PointChunk point_chunk(const ChunkSource& source, int64_t point_id, int depth) {
   chunk.point_id = point_id;
   chunk.n_tokens = static_cast<int64_t>(nll.size());
   chunk.tokens.reserve(nll.size());
-  for (size_t i = 0; i < nll.size(); ++i) {
-    const size_t pos = first_scored(source) + i;
-    chunk.nll_sum_nats += nll[i];
-    chunk.n_bytes += source.text.bytes[pos + 1];
-    chunk.tokens.push_back({.pos = static_cast<int64_t>(pos), .token_id = source.text.ids[pos], .target_id = source.text.ids[pos + 1],
-                            .nll_nats = nll[i], .exit_step = depth, .exit_reason = "fixed"});
-  }
+  const bool halting = !source.score.halted_at.empty();
+  for (size_t i = 0; i < nll.size(); ++i)
+    add_token(source.text, first_scored(source) + i, nll[i], halting ? source.score.halted_at[i] : depth,
+              depth_reason_name(halting ? DepthReason::kHalting : DepthReason::kDepth), chunk);
   return chunk;
 }
 
@@ -77,20 +114,10 @@ TrajectoryChunk trajectory_chunk(const ChunkSource& source, int64_t trajectory_i
   TrajectoryChunk chunk;
   chunk.trajectory_id = trajectory_id;
   const auto pos0 = static_cast<int64_t>(first_scored(source));
-  const size_t n_lags = source.request.lags.size();
-  for (size_t i = 0; i < source.score.steps.size(); ++i) {
-    const int64_t pos = pos0 + static_cast<int64_t>(i);
-    for (size_t k = 0; k < source.score.steps[i].size(); ++k) {
-      chunk.steps.push_back(step_record(pos, source.score.steps[i][k]));
-      for (size_t lag = 0; lag < n_lags; ++lag) {
-        const Comparison& c = source.score.lagged[i][k * n_lags + lag];
-        if (c.lag == 0) continue;  // not that many steps yet
-        chunk.step_lags.push_back({.pos = pos, .step = static_cast<int32_t>(k + 1), .lag = source.request.lags[lag],
-                                   .latent_diff = stored(c.latent_diff), .cos = stored(c.cos), .kl = stored(c.kl),
-                                   .minp_kl = stored(c.minp_kl), .entropy_diff = stored(c.entropy_diff)});
-      }
-    }
-  }
+  const std::vector<Comparison> none;
+  for (size_t i = 0; i < source.score.steps.size(); ++i)
+    add_steps(pos0 + static_cast<int64_t>(i), source.score.steps[i], source.request.lags.empty() ? none : source.score.lagged[i],
+              source.request.lags, chunk);
   for (const LatentSample& sample : source.score.latents)
     chunk.latents.push_back(latent_row(static_cast<int64_t>(source.window.first_token + sample.input), sample, source.request.latents.half));
   return chunk;

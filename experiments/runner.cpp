@@ -9,6 +9,9 @@
 #include <set>
 
 #include "core/base/bootstrap.h"
+#include "core/cache/kv_policies.h"
+#include "core/decode/score_sequential.h"
+#include "core/decode/segments.h"
 #include "core/record/provenance.h"
 #include "core/store/run_reader.h"
 #include "core/store/run_writer.h"
@@ -26,6 +29,9 @@ struct Pass {
   const PassPlan* plan = nullptr;
   const TokenizedText* text = nullptr;
   std::vector<int> depths;               // ascending
+  bool own_halting = false;              // one point, where the model stops by itself
+  std::optional<Rule> rule;              // sequential scoring under an exit rule
+  int segment_len = 0;
   std::vector<int64_t> point_ids;        // one a depth
   std::vector<int64_t> mine;             // of those, claimed by us
   std::optional<int64_t> trajectory_id;
@@ -94,7 +100,11 @@ class SweepRun {
     PLUMB_ASSIGN(pass.text, text_of(plan.text));
     const ModelInfo& info = model_->model->info();
     pass.depths = spec_.num_steps;
-    if (pass.depths.empty()) pass.depths = {info.default_steps};
+    pass.own_halting = pass.depths.empty() && info.halts_itself && plan.rule.empty();
+    if (pass.depths.empty()) pass.depths = {info.halts_itself ? info.max_steps : info.default_steps};
+    PLUMB_RETURN_IF_ERROR(prepare_sequential(pass));
+    PLUMB_ASSIGN(pass.segment_len, resolve_segment_len(info, plan.segment_len.value_or(0)));
+    if (plan.mem_len) PLUMB_RETURN_IF_ERROR(model_->model->set_memory_len(*plan.mem_len));
     std::sort(pass.depths.begin(), pass.depths.end());
     for (int depth : pass.depths) PLUMB_RETURN_IF_ERROR(check_depth(info, depth));
     if (info.max_positions > 0 && spec_.window > info.max_positions)
@@ -118,6 +128,34 @@ class SweepRun {
     return ok_status();
   }
 
+  // Rules and caches act on sequential scoring; a rule runs up to the largest depth asked for.
+  Status prepare_sequential(Pass& pass) const {
+    const PassPlan& plan = *pass.plan;
+    if (!plan.cache.empty()) {
+      const int deepest = *std::max_element(pass.depths.begin(), pass.depths.end());
+      PLUMB_ASSIGN(const CacheIndex index, cache_index());
+      PLUMB_RETURN_IF_ERROR(make_kv_policy(plan.cache, index, model_->model->info().layers, plan.seed, deepest));
+    }
+    if (plan.rule.empty()) return ok_status();
+    PLUMB_ASSIGN(Rule rule, Rule::parse(plan.rule));
+    const ModelInfo& info = model_->model->info();
+    const Inputs available = Inputs::kState | Inputs::kLogits | (info.gate_column >= 0 ? Inputs::kGate : Inputs::kNone);
+    PLUMB_RETURN_IF_ERROR(rule.usable_live(available));
+    if (pass.depths.size() != 1)
+      return input_error("--rule runs up to one depth, but --num-steps lists {}; give the largest only", pass.depths.size());
+    rule.resolve_max(pass.depths.front());
+    pass.rule = std::move(rule);
+    return ok_status();
+  }
+
+  Result<CacheIndex> cache_index() const {
+    if (spec_.cache_index == "recurrence") return CacheIndex::kRecurrence;
+    if (spec_.cache_index == "upstream") return CacheIndex::kUpstream;
+    return input_error("--cache-index is \"{}\", expected recurrence or upstream", spec_.cache_index);
+  }
+
+  bool sequential() const { return spec_.scoring == "sequential"; }
+
   Setting setting_of(const Pass& pass) const {
     const ModelInfo& info = model_->model->info();
     Setting setting;
@@ -135,10 +173,13 @@ class SweepRun {
     setting.state = info.random_state ? pass.plan->state : "";
     setting.init_scale = spec_.init_scale;
     setting.dtype = pass.plan->dtype;
-    setting.cache = pass.plan->cache;
-    setting.cache_index = pass.plan->cache.empty() ? "" : spec_.cache_index;
-    setting.rule = pass.plan->rule;
-    if (pass.plan->segment_len) setting.segment_len = *pass.plan->segment_len;
+    if (sequential()) {
+      const bool adaptive = pass.rule.has_value();
+      setting.cache = !pass.plan->cache.empty() ? pass.plan->cache : adaptive ? "latest" : "full";
+      setting.cache_index = spec_.cache_index;
+    }
+    if (pass.rule) setting.rule = pass.rule->canonical();
+    if (pass.segment_len > 0) setting.segment_len = pass.segment_len;
     if (pass.plan->mem_len) setting.mem_len = *pass.plan->mem_len;
     if (spec_.max_tokens > 0) setting.extra_json = Json{{"max_tokens", spec_.max_tokens}}.dump();
     return setting;
@@ -160,7 +201,7 @@ class SweepRun {
       point.run_id = outcome_.run_id;
       point.trajectory_id = pass.trajectory_id;
       point.setting = setting;
-      point.num_steps = depth;
+      if (!pass.own_halting && !pass.rule) point.num_steps = depth;
       point.record = spec_.record;
       point.planned_tokens = static_cast<int64_t>(pass.text->ids.size()) - 1;
       point.planned_chunks = planned;
@@ -210,7 +251,9 @@ class SweepRun {
 
   Status run_chunks(const Pass& pass, const StateSource& states) {
     PLUMB_ASSIGN(const std::vector<size_t> chunks, missing_chunks(pass));
+    if (sequential()) return run_sequential(pass, states, chunks);
     ScoreRequest request;
+    request.own_halting = pass.own_halting;
     request.record_steps = record_.steps;
     request.lags = spec_.lags;
     request.latents = record_.latents;
@@ -234,7 +277,7 @@ class SweepRun {
     const ScoreWindow& window = pass.windows[index];
     const auto began = Clock::now();
     const std::span<const int32_t> tokens(pass.text->ids.data() + window.first_token, window.n_inputs + 1);
-    PLUMB_ASSIGN(const WindowScore score, score_window(depth_pass, states, team_, tokens, window, request));
+    PLUMB_ASSIGN(const WindowScore score, score_segments(depth_pass, states, team_, tokens, window, request, pass.segment_len));
     const double elapsed_ms = std::chrono::duration<double, std::milli>(Clock::now() - began).count();
     ChunkSource source{*pass.text, window, score, request};
     ChunkBatch batch;
@@ -254,6 +297,57 @@ class SweepRun {
     store_ms_ += std::chrono::duration<double, std::milli>(Clock::now() - store_began).count();
     (void)written;
     progress_.tokens_done += static_cast<int64_t>(window.n_inputs - window.first_scored);
+    return ok_status();
+  }
+
+  // Windows run side by side, a few at a time so that little is lost when the process dies.
+  Status run_sequential(const Pass& pass, const StateSource& states, const std::vector<size_t>& chunks) {
+    constexpr size_t kWindowsAtOnce = 8;
+    SequentialRequest request;
+    request.rule = pass.rule ? &*pass.rule : nullptr;
+    request.own_halting = pass.own_halting;
+    request.segment_len = pass.segment_len;
+    request.cache = pass.plan->cache;
+    PLUMB_ASSIGN(request.cache_index, cache_index());
+    request.cache_seed = pass.plan->seed;
+    request.record_steps = record_.steps;
+    request.lags = spec_.lags;
+    for (size_t done = 0; done < chunks.size(); done += kWindowsAtOnce) {
+      if (stop_wanted()) {
+        outcome_.stopped = true;
+        return ok_status();
+      }
+      report(done, chunks.size());
+      const std::span<const size_t> group(chunks.data() + done, std::min(kWindowsAtOnce, chunks.size() - done));
+      std::vector<SequentialWindow> windows;
+      for (size_t index : group) {
+        const ScoreWindow& window = pass.windows[index];
+        windows.push_back({window, {pass.text->ids.data() + window.first_token, window.n_inputs + 1}});
+      }
+      std::vector<ChunkBatch> batches(group.size());
+      for (size_t d = 0; d < pass.depths.size(); ++d) {
+        if (std::find(pass.mine.begin(), pass.mine.end(), pass.point_ids[d]) == pass.mine.end()) continue;
+        request.num_steps = pass.depths[d];
+        const auto began = Clock::now();
+        PLUMB_ASSIGN(const auto scores, score_sequential(*model_->model, team_, states, windows, request));
+        const double elapsed_ms = std::chrono::duration<double, std::milli>(Clock::now() - began).count() / static_cast<double>(group.size());
+        for (size_t w = 0; w < group.size(); ++w) {
+          batches[w].points.push_back(sequential_chunk(*pass.text, windows[w].window, scores[w], pass.point_ids[d]));
+          batches[w].points.back().elapsed_ms = elapsed_ms;
+          if (pass.trajectory_id && d + 1 == pass.depths.size())
+            batches[w].trajectories.push_back(sequential_trajectory(windows[w].window, scores[w], spec_.lags, *pass.trajectory_id));
+        }
+      }
+      for (size_t w = 0; w < group.size(); ++w) {
+        batches[w].run_id = outcome_.run_id;
+        batches[w].chunk_index = static_cast<int64_t>(group[w]);
+        batches[w].first_token = static_cast<int64_t>(windows[w].window.first_token + windows[w].window.first_scored);
+        PLUMB_ASSIGN(const ChunkOutcome written, writer_.write_chunk(batches[w]));
+        (void)written;
+        progress_.tokens_done += static_cast<int64_t>(windows[w].window.n_inputs - windows[w].window.first_scored);
+      }
+    }
+    report(chunks.size(), chunks.size());
     return ok_status();
   }
 

@@ -7,9 +7,21 @@ namespace {
 
 constexpr std::array kFigures = {
     Figure{"depth-perplexity", "perplexity against depth, with confidence bands",
-           "at least one finished point", "perplexity nats bpb", depth_perplexity_figure},
+           "at least one finished point", "perplexity nats bpb", false,
+           depth_perplexity_figure},
     Figure{"steps", "state movement, change of the prediction and its entropy, step by step",
-           "a sweep with --record steps", "", steps_figure},
+           "a sweep with --record steps", "", false, steps_figure},
+    Figure{"exit-histogram", "how many tokens leave at which step, by rule and text",
+           "a sweep with --record steps", "", true, exit_histogram_figure},
+    Figure{"exit-cdf", "share of tokens that have left by each step, a curve a rule",
+           "a sweep with --record steps", "", true, exit_cdf_figure},
+    Figure{"heatmap", "token by step, with the steps at which rules leave",
+           "a sweep with --record steps", "kl-final kl latent-diff entropy nll", true,
+           heatmap_figure},
+    Figure{"pareto", "loss against mean depth: rules over their thresholds, fixed depth, oracles",
+           "a sweep with --record steps", "perplexity nats false-exits", true, pareto_figure},
+    Figure{"exit-surprisal", "exit step against surprisal, place in the window and frequency",
+           "a sweep with --record steps", "", true, exit_surprisal_figure},
 };
 
 // Is `word` one of the space-separated `choices`?
@@ -32,6 +44,12 @@ Status check_y(const Figure& figure, const std::string& y) {
                      figure.y_choices);
 }
 
+Status check_rules(const Figure& figure, const FigureOptions& options) {
+  if (figure.takes_rules || (options.rules.empty() && options.grids.empty())) return ok_status();
+  return input_error("figure {}: found --rule or --grid, expected neither: it draws no rules",
+                     figure.name);
+}
+
 }  // namespace
 
 std::span<const Figure> all_figures() { return kFigures; }
@@ -50,6 +68,7 @@ Result<PlotFiles> draw_figure(const std::filesystem::path& database, std::string
                               const std::vector<std::filesystem::path>& outputs) {
   PLUMB_ASSIGN(const Figure* figure, find_figure(name));
   PLUMB_RETURN_IF_ERROR(check_y(*figure, options.y));
+  PLUMB_RETURN_IF_ERROR(check_rules(*figure, options));
   PLUMB_RETURN_IF_ERROR(check_outputs(outputs));
   PLUMB_ASSIGN(RunReader reader, RunReader::open(database));
   PLUMB_ASSIGN(const Plot plot, figure->make(reader, options));

@@ -25,5 +25,10 @@ std::string figure_list();
 // The figures themselves.
 Result<Plot> depth_perplexity_figure(RunReader& reader, const FigureOptions& options);
 Result<Plot> steps_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> exit_histogram_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> exit_cdf_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> heatmap_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> pareto_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> exit_surprisal_figure(RunReader& reader, const FigureOptions& options);
 
 }  // namespace plumb

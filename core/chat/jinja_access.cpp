@@ -1,5 +1,6 @@
 // Reaching into values: iteration, attributes, items, slices, calls.
 #include <algorithm>
+#include <cstdlib>
 
 #include "core/chat/jinja_runtime.h"
 #include "core/chat/jinja_text.h"
@@ -101,6 +102,7 @@ std::optional<Value> python_attribute(Runtime& runtime, const Value& object,
 std::optional<Value> python_item(Runtime& runtime, const Value& object, const Value& key) {
   if (object.is(Kind::kDict)) {
     if (!hashable(runtime, key)) return {};
+    if (key.is_string()) runtime.spend_compare(key.as_text().size());
     const Value* value = key.is_string() ? object.as<DictObject>().find_text(key.as_text())
                                          : object.as<DictObject>().find(runtime, key);
     return value ? std::optional<Value>(*value) : std::nullopt;
@@ -133,42 +135,49 @@ int64_t slice_bound(const Value& value, int64_t length, int64_t lowest, int64_t 
   return std::clamp(bound, lowest, highest);
 }
 
-// The positions start, start + step, ... that a slice selects.
-std::vector<size_t> slice_positions(Runtime& runtime, int64_t length, const Value& start,
-                                    const Value& stop, const Value& step_value) {
-  int64_t step = 1;
+// What a slice selects: `count` positions from `first` on, `step` apart.
+struct Selection {
+  int64_t first = 0, step = 1;
+  size_t count = 0;
+};
+
+Selection select(int64_t length, const Value& start, const Value& stop, const Value& step_value) {
+  Selection selection;
   if (!step_value.is_none()) {
     if (!step_value.is_integral())
       fail("a slice needs whole numbers, found {}", type_name(step_value));
-    step = step_value.as_integer();
-    if (step == 0) fail("a slice cannot have the step 0");
+    if (step_value.as_integer() == 0) fail("a slice cannot have the step 0");
+    // A step beyond the length selects what one of the length does.
+    selection.step = std::clamp<int64_t>(step_value.as_integer(), -(length + 1), length + 1);
   }
-  step = std::clamp<int64_t>(step, -(length + 1), length + 1);  // further changes nothing
-  const bool forward = step > 0;
+  const bool forward = selection.step > 0;
   const int64_t lowest = forward ? 0 : -1, highest = forward ? length : length - 1;
-  const int64_t first = slice_bound(start, length, lowest, highest, forward ? lowest : highest);
+  selection.first = slice_bound(start, length, lowest, highest, forward ? lowest : highest);
   const int64_t last = slice_bound(stop, length, lowest, highest, forward ? highest : lowest);
-  std::vector<size_t> positions;
-  for (int64_t at = first; forward ? at < last : at > last; at += step) {
-    runtime.spend();
-    positions.push_back(static_cast<size_t>(at));
-  }
-  return positions;
+  const int64_t distance = forward ? last - selection.first : selection.first - last;
+  const int64_t stride = std::abs(selection.step);
+  selection.count = distance > 0 ? static_cast<size_t>((distance + stride - 1) / stride) : 0;
+  return selection;
 }
 
-Value slice_text(Runtime& runtime, const std::string& text, const Value& start, const Value& stop,
+Value slice_text(Runtime& runtime, std::string_view text, const Value& start, const Value& stop,
                  const Value& step) {
   runtime.spend_scan(text.size());
-  std::vector<size_t> offsets;  // of each code point, and the end
-  for (size_t at = 0; at < text.size();) {
-    offsets.push_back(at);
-    next_point(text, &at);
+  const Selection chosen = select(static_cast<int64_t>(count_points(text)), start, stop, step);
+  if (chosen.count == 0) return Value::text("");
+  if (chosen.step == 1) {
+    text.remove_prefix(byte_of_point(text, static_cast<size_t>(chosen.first)));
+    return runtime.text(std::string(text.substr(0, byte_of_point(text, chosen.count))));
   }
-  const auto length = static_cast<int64_t>(offsets.size());
+  runtime.spend(chosen.count);
+  std::vector<size_t> offsets;  // of each code point, and the end
+  for (size_t at = 0; at < text.size(); next_point(text, &at)) offsets.push_back(at);
   offsets.push_back(text.size());
   std::string sliced;
-  for (const size_t at : slice_positions(runtime, length, start, stop, step))
+  for (size_t i = 0; i < chosen.count; ++i) {
+    const auto at = static_cast<size_t>(chosen.first + static_cast<int64_t>(i) * chosen.step);
     sliced.append(text, offsets[at], offsets[at + 1] - offsets[at]);
+  }
   return runtime.text(std::move(sliced));
 }
 
@@ -280,10 +289,12 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
   if (object.is_string()) return slice_text(runtime, object.as_text(), start, stop, step);
   if (!object.is_sequence()) fail("'{}' cannot be sliced", type_name(object));
   const List& items = object.as_list();
+  const Selection chosen = select(static_cast<int64_t>(items.size()), start, stop, step);
+  runtime.spend(chosen.count);
   List sliced;
-  for (const size_t at :
-       slice_positions(runtime, static_cast<int64_t>(items.size()), start, stop, step))
-    sliced.push_back(items[at]);
+  for (size_t i = 0; i < chosen.count; ++i)
+    sliced.push_back(
+        items[static_cast<size_t>(chosen.first + static_cast<int64_t>(i) * chosen.step)]);
   return runtime.list(std::move(sliced), object.kind());
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 
 #include "core/chat/jinja_runtime.h"
 #include "core/chat/jinja_text.h"
@@ -196,9 +197,12 @@ Value repeat(Runtime& runtime, const Value& value, int64_t times) {
   if (value.is_string()) {
     const std::string& text = value.as_text();
     if (!text.empty() && count > kMaxTextBytes / text.size()) runtime.check_text(kMaxTextBytes + 1);
-    std::string repeated;
-    if (!text.empty())
-      for (size_t i = 0; i < count; ++i) repeated += text;
+    std::string repeated(text.size() * count, '\0');
+    for (size_t done = 0; done < repeated.size();) {  // doubling what is there already
+      const size_t step = done == 0 ? text.size() : std::min(done, repeated.size() - done);
+      std::memcpy(repeated.data() + done, done == 0 ? text.data() : repeated.data(), step);
+      done += step;
+    }
     return runtime.text(std::move(repeated));
   }
   const List& source = value.as_list();
@@ -247,6 +251,8 @@ bool equals(Runtime& runtime, const Value& a, const Value& b) {
     case Kind::kNone:
       return true;
     case Kind::kString:
+      if (a.as_text().size() != b.as_text().size()) return false;
+      runtime.spend_compare(a.as_text().size());
       return a.as_text() == b.as_text();
     case Kind::kList:
     case Kind::kTuple:
@@ -276,6 +282,7 @@ bool compare(Runtime& runtime, CompareOp op, const Value& a, const Value& b) {
   reject_undefined(b);
   if (a.is_number() && b.is_number()) return holds(op, compare_numbers(a, b));
   if (a.is_string() && b.is_string()) {  // UTF-8 sorts as its code points do
+    runtime.spend_compare(std::min(a.as_text().size(), b.as_text().size()));
     const int order = a.as_text().compare(b.as_text());
     return holds(op, (order > 0) - (order < 0));
   }

@@ -40,6 +40,7 @@ int Runtime::container_depth(int inner) const {
 }
 
 Value Runtime::text(std::string text) {
+  spend();
   check_text(text.size());
   spend_bytes(text.size());
   return Value::text(std::move(text));

@@ -36,6 +36,7 @@ class Runtime {
   void spend(size_t operations = 1);
   void spend_bytes(size_t bytes);  // built
   void spend_scan(size_t bytes) { spend_bytes(bytes / 8); }
+  void spend_compare(size_t bytes) { spend(bytes / 64); }
   void check_text(size_t bytes) const;  // would one string of this size be too long?
   // Depth of a container whose deepest element has depth `inner`; fails beyond the limit.
   int container_depth(int inner) const;

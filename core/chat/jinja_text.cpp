@@ -263,6 +263,12 @@ size_t find_text(std::string_view text, std::string_view needle, size_t from) {
   return static_cast<size_t>(static_cast<const char*>(at) - text.data());
 }
 
+size_t find_last_text(std::string_view text, std::string_view needle) {
+  const std::string backwards(text.rbegin(), text.rend());
+  const size_t at = find_text(backwards, std::string(needle.rbegin(), needle.rend()));
+  return at == std::string::npos ? at : text.size() - at - needle.size();
+}
+
 std::string escape_html(std::string_view text) {
   std::string escaped;
   for (const char c : text) {

@@ -35,7 +35,9 @@ std::string title_method(std::string_view text);  // str.title()
 std::string title_filter(std::string_view text);  // the `title` filter: other word boundaries
 std::vector<std::string_view> split_lines(std::string_view text);  // str.splitlines()
 std::vector<std::string_view> split_space(std::string_view text, size_t max_splits);
+// In time linear in the text, whatever the needle; npos when absent.
 size_t find_text(std::string_view text, std::string_view needle, size_t from = 0);
+size_t find_last_text(std::string_view text, std::string_view needle);
 
 std::string escape_html(std::string_view text);
 std::string repr_text(std::string_view text);

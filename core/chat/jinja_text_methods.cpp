@@ -27,6 +27,7 @@ size_t split_limit(const Bound& bound) {
 }
 
 Value text_list(Runtime& runtime, const std::vector<std::string_view>& pieces) {
+  runtime.spend(pieces.size());
   List items;
   for (const std::string_view piece : pieces) items.push_back(runtime.text(std::string(piece)));
   return runtime.list(std::move(items));
@@ -62,8 +63,9 @@ Value text_rsplit(Runtime& runtime, const Value& self, const Arguments& argument
   std::string_view text = self.as_text();
   std::vector<std::string_view> pieces;
   while (pieces.size() < limit) {
-    runtime.spend(1 + text.size() / 64);
-    const size_t at = text.rfind(*separator);
+    runtime.spend();
+    runtime.spend_scan(text.size());
+    const size_t at = find_last_text(text, *separator);
     if (at == text.npos) break;
     pieces.push_back(text.substr(at + separator->size()));
     text = text.substr(0, at);
@@ -89,6 +91,7 @@ Value text_affix(Runtime& runtime, const Value& self, const Arguments& arguments
     if (affix.is_undefined()) fail("{}", affix.as_text());
     if (!affix.is_string())
       fail("startswith and endswith need a string, found {}", type_name(affix));
+    runtime.spend_compare(affix.as_text().size());
     return at_end ? text.ends_with(affix.as_text()) : text.starts_with(affix.as_text());
   };
   if (!bound[0].is(Kind::kTuple)) return Value::boolean(matches(bound[0]));
@@ -170,11 +173,7 @@ Value text_find(Runtime& runtime, const Value& self, const Arguments& arguments)
   const std::string& text = self.as_text();
   const std::string& needle = bound.text(0);
   runtime.spend_scan(text.size());
-  size_t at = find_text(text, needle);
-  if (last && at != std::string::npos) {
-    runtime.spend(text.size() / 64);
-    at = text.rfind(needle);
-  }
+  const size_t at = last ? find_last_text(text, needle) : find_text(text, needle);
   if (at == std::string::npos && must) fail("index: the text is not there");
   if (at == std::string::npos) return Value::integer(-1);
   return Value::integer(static_cast<int64_t>(count_points(std::string_view(text).substr(0, at))));
@@ -195,8 +194,8 @@ Value text_partition(Runtime& runtime, const Value& self, const Arguments& argum
   const Bound bound("partition", arguments, {"sep"}, 1);
   const std::string_view text = self.as_text(), separator = bound.text(0);
   if (separator.empty()) fail("partition: the separator is empty");
-  runtime.spend(text.size() / 64);
-  const size_t at = from_end ? text.rfind(separator) : find_text(text, separator);
+  runtime.spend_scan(text.size());
+  const size_t at = from_end ? find_last_text(text, separator) : find_text(text, separator);
   const auto piece = [&](std::string_view part) { return runtime.text(std::string(part)); };
   if (at == text.npos)
     return runtime.list({piece(from_end ? "" : text), piece(""), piece(from_end ? text : "")},

@@ -91,6 +91,7 @@ size_t hash_value(Runtime& runtime, const Value& value) {
     case Kind::kFloat:
       return std::hash<double>{}(value.as_real() == 0 ? 0.0 : value.as_real());
     case Kind::kString:
+      runtime.spend_compare(value.as_text().size());
       return std::hash<std::string>{}(value.as_text());
     case Kind::kTuple: {
       size_t hash = 3;

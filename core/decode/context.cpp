@@ -2,45 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
+#include "core/decode/flight.h"
 #include "core/decode/think.h"
 
 namespace plumb {
 
-const char* exit_reason_name(ExitReason reason) {
-  return reason == ExitReason::kRule ? "rule" : reason == ExitReason::kHalting ? "halting" : "depth";
+const char* depth_reason_name(DepthReason reason) {
+  return reason == DepthReason::kRule ? "rule" : reason == DepthReason::kHalting ? "halting" : "depth";
 }
-
-struct DepthBatch::Flight {
-  TokenCall call;
-  size_t tag = 0;
-  int first_pos = 0, depth = 0, limit = 0;
-  Mat<float> injected, state;        // [n, model_dim], [n, state_dim]
-  std::vector<RowMemory> memories;   // of the rows the rule looks at, the last row's at the back
-  RuleState rule_state;
-  std::optional<RowHistory> history;
-  std::vector<Snapshot> snapshots;   // of the record, by step
-  std::vector<StepRow> rows;         // of this check, like memories
-  bool peeked = false;               // answer.logits are of this depth
-  bool done = false;
-  TokenAnswer answer;
-
-  size_t n() const { return call.ids.size(); }
-  size_t n_read() const { return call.every_row ? n() : 1; }
-  bool checks() const { return call.rule != nullptr && depth > 0 && call.rule->is_check_step(depth, call.prefill); }
-  bool rule_needs(Inputs input) const { return call.rule != nullptr && needs(call.rule->required(), input); }
-  bool wants_logits() const { return call.record || (checks() && rule_needs(Inputs::kLogits)); }
-  // Steps and reason as the model's own halting counted them.
-  void count_halting(const ModelInfo& info) {
-    const auto column = [&](HaltingColumn which) { return static_cast<size_t>(info.halting_column) + static_cast<size_t>(which); };
-    float most = 0;
-    for (size_t r = 0; r < n(); ++r) most = std::max(most, state(r, column(HaltingColumn::kSteps)));
-    answer.steps = static_cast<int>(most);
-    answer.reason = state(n() - 1, column(HaltingColumn::kRunning)) == 0 ? ExitReason::kHalting : ExitReason::kDepth;
-  }
-  size_t row_of(size_t memory) const { return n() - memories.size() + memory; }
-};
 
 namespace {
 
@@ -225,68 +195,6 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
   return ok_status();
 }
 
-// Shows this depth to the rules and records of everybody who is at a check.
-Status DepthBatch::observe() {
-  std::vector<Flight*> peeking, looking;
-  for (const auto& flight : flights_) {
-    flight->peeked = false;
-    if (flight->depth == 0) continue;
-    if (flight->wants_logits()) peeking.push_back(flight.get());
-    if (flight->checks() || flight->call.record) looking.push_back(flight.get());
-  }
-  PLUMB_RETURN_IF_ERROR(read(peeking, Readout::kPeek));
-
-  const ModelInfo& info = model_->info();
-  const auto e = static_cast<size_t>(info.model_dim);
-  const auto input_of = [&](const Flight& flight, size_t row) {
-    StepInput input;
-    input.step = flight.depth;
-    input.state = flight.state.view().row_span(row).first(e);
-    if (flight.peeked && row + 1 == flight.n())
-      input.logits = {flight.answer.logits.row(flight.answer.logits.rows() - 1), flight.answer.logits.cols()};
-    if (info.gate_column >= 0) input.gate = flight.state(row, static_cast<size_t>(info.gate_column));
-    return input;
-  };
-  struct Job {
-    Flight* flight;
-    size_t memory;
-  };
-  std::vector<Job> jobs;
-  for (Flight* flight : looking) {
-    if (flight->checks())
-      for (size_t m = 0; m < flight->memories.size(); ++m) jobs.push_back({flight, m});
-  }
-  team_->run(jobs.size(), [&](size_t j) {
-    thread_local StepScratch scratch;
-    Flight& flight = *jobs[j].flight;
-    StepInput input = input_of(flight, flight.row_of(jobs[j].memory));
-    if (!flight.rule_needs(Inputs::kState)) input.state = {};
-    if (!flight.rule_needs(Inputs::kLogits)) input.logits = {};
-    flight.rows[jobs[j].memory] = next_row(input, flight.memories[jobs[j].memory], scratch);
-  });
-  for (Flight* flight : looking) {
-    if (flight->call.record) {
-      StepScratch scratch;
-      const size_t n_lags = flight->call.lags.size();
-      StepRecord& record = flight->answer.record;
-      record.lagged.resize(record.lagged.size() + n_lags);
-      StepInput input = input_of(*flight, 0);
-      input.target = flight->call.target;
-      record.rows.push_back(flight->history->next(input, scratch, std::span(record.lagged).last(n_lags)));
-      flight->snapshots.push_back(flight->history->last_distribution());
-      if (!record.rows.back().finite) return not_finite(*flight, "logits or states");
-    }
-    if (!flight->checks()) continue;
-    const StepRow row = flight->rows.size() == 1 ? flight->rows[0] : reduce_over_positions(flight->rows);
-    if (!row.finite) return not_finite(*flight, "logits or states");
-    flight->answer.values.push_back(flight->call.rule->value(row));
-    if (!flight->call.rule->check(row, flight->rule_state)) continue;
-    flight->done = true;
-    flight->answer.reason = ExitReason::kRule;
-  }
-  return ok_status();
-}
-
 Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
   std::vector<Flight*> unread;
   for (Flight* flight : done) {
@@ -329,37 +237,6 @@ Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
   }
   std::erase_if(flights_, [](const auto& flight) { return flight->done; });
   return finished;
-}
-
-Status run_drivers(const RecurrentModel& model, Team& team, std::span<SequenceDriver* const> drivers,
-                   size_t max_in_flight) {
-  DepthBatch batch(model, team);
-  size_t started = 0, running = 0;
-  std::vector<TokenCall> calls;
-  std::vector<size_t> tags;
-  const auto ask = [&](size_t d, TokenAnswer* answer) -> Status {
-    PLUMB_ASSIGN(std::optional<TokenCall> call, drivers[d]->next(answer));
-    if (!call) {
-      --running;
-      return ok_status();
-    }
-    calls.push_back(std::move(*call));
-    tags.push_back(d);
-    return ok_status();
-  };
-  while (true) {
-    while (started < drivers.size() && (max_in_flight == 0 || running < max_in_flight)) {
-      ++running;
-      PLUMB_RETURN_IF_ERROR(ask(started++, nullptr));
-    }
-    PLUMB_RETURN_IF_ERROR(batch.enter(std::exchange(calls, {}), std::exchange(tags, {})));
-    if (batch.empty()) {
-      if (started == drivers.size()) return ok_status();
-      continue;
-    }
-    PLUMB_ASSIGN(std::vector<DepthBatch::Finished> finished, batch.advance());
-    for (DepthBatch::Finished& one : finished) PLUMB_RETURN_IF_ERROR(ask(one.tag, &one.answer));
-  }
 }
 
 }  // namespace plumb

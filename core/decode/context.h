@@ -25,11 +25,11 @@
 namespace plumb {
 
 // Why a token stopped where it did: the depth asked for, its rule, or the model's own halting.
-enum class ExitReason : uint8_t { kDepth, kRule, kHalting };
-const char* exit_reason_name(ExitReason reason);  // "depth", "rule", "halting"
+enum class DepthReason : uint8_t { kDepth, kRule, kHalting };
+const char* depth_reason_name(DepthReason reason);  // "depth", "rule", "halting"
 
 // Every scalar of every step of a one-token call.
-struct StepRecord {
+struct StepTrace {
   std::vector<StepRow> rows;        // [step - 1], hindsight and kl_final filled in against the last
   std::vector<Comparison> lagged;   // [(step - 1) * n_lags + lag]
 };
@@ -61,9 +61,9 @@ struct TokenAnswer {
   std::vector<float> latent;    // [model_dim] if wanted
   int steps = 0;                // depth of the readout; own halting: the most any row of the call ran
   int passes = 0;               // times the core ran
-  ExitReason reason = ExitReason::kDepth;
+  DepthReason reason = DepthReason::kDepth;
   std::vector<double> values;   // of the rule's first scalar, one a check
-  StepRecord record;
+  StepTrace record;
 };
 
 // The calls in flight. Sequences know nothing of each other.
@@ -105,17 +105,5 @@ class DepthBatch {
   Mat<float> injected_, state_;   // [rows of the call, ...]
   Mat<float> logits_, latent_;
 };
-
-// A sequence that knows what it wants to run next.
-class SequenceDriver {
- public:
-  virtual ~SequenceDriver() = default;
-  // The next call, or nullopt at the end. `answer` is that of the call before; null at the start.
-  virtual Result<std::optional<TokenCall>> next(TokenAnswer* answer) = 0;
-};
-
-// Runs all drivers to their end, at most `max_in_flight` at a time (0: all).
-Status run_drivers(const RecurrentModel& model, Team& team, std::span<SequenceDriver* const> drivers,
-                   size_t max_in_flight = 0);
 
 }  // namespace plumb

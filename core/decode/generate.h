@@ -72,7 +72,7 @@ struct Generated {
   // then one per further new token. Speculative: the depth a token was checked at.
   std::vector<int> steps;
   std::vector<std::vector<double>> exit_values;  // per forward, the rule's first scalar at each check
-  std::vector<ExitReason> reasons;               // per forward
+  std::vector<DepthReason> reasons;              // per forward
   std::vector<double> nll;      // nats of each new token, before penalties and filters
   std::vector<Mat<float>> logits;  // [1, vocab_size] each, if kept
   StopReason stop = StopReason::kMaxNewTokens;

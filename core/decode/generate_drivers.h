@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/decode/generate.h"
+#include "core/decode/sequence_driver.h"
 
 namespace plumb {
 

@@ -53,6 +53,7 @@ class WindowRun {
     } else {
       PLUMB_RETURN_IF_ERROR(run_depths());
     }
+    if (request_->own_halting) take_halting();
     return std::move(score_);
   }
 
@@ -70,6 +71,14 @@ class WindowRun {
     Stopwatch watch(score_.timings[kReadoutTime]);
     logits_.resize(window_.n_inputs, static_cast<size_t>(pass_->model().info().vocab_size));
     return pass_->read_state(state, Readout::kPeek, logits_);
+  }
+
+  void take_halting() {
+    const int first = pass_->model().info().halting_column;
+    PLUMB_CHECK(first >= 0);
+    const auto column = static_cast<size_t>(first) + static_cast<size_t>(HaltingColumn::kSteps);
+    const MatView<const float> state = pass_->state();
+    for (size_t i = 0; i < n_scored_; ++i) score_.halted_at.push_back(static_cast<int>(state(input_of(i), column)));
   }
 
   Status run_depths() {

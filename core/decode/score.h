@@ -56,6 +56,7 @@ struct WindowScore {
   std::vector<std::vector<StepRow>> steps;        // [scored][step - 1]; empty unless recorded
   std::vector<std::vector<Comparison>> lagged;    // [scored][(step - 1) * n_lags + lag]
   std::vector<LatentSample> latents;
+  std::vector<int> halted_at;                     // [scored] steps of the model's own halting; else empty
   std::vector<StageTime> timings;                 // prelude, core, readout, scalars
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/decode/generate.h"
 #include "core/decode/segments.h"
+#include "core/decode/sequence_driver.h"
 #include "core/decode/think.h"
 #include "core/kernels/distribution.h"
 

@@ -30,7 +30,7 @@ struct SequentialRequest {
 struct SequentialScore {
   std::vector<double> nll;              // [scored], nats, at the exit
   std::vector<int> exit_steps;          // [scored]
-  std::vector<ExitReason> reasons;      // [scored]
+  std::vector<DepthReason> reasons;      // [scored]
   // [scored][step - 1] up to the exit; empty unless recorded. Hindsight and kl_final look at the exit.
   std::vector<std::vector<StepRow>> steps;
   std::vector<std::vector<Comparison>> lagged;  // [scored][(step - 1) * n_lags + lag]

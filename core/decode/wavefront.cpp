@@ -1,86 +1,21 @@
 #include "core/decode/wavefront.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 
-#include "core/decode/think.h"
+#include "core/decode/wave_rows.h"
 
 namespace plumb {
 namespace {
 
-constexpr std::array<std::pair<FreezeRule, std::string_view>, 5> kFreezeRules = {{
-    {FreezeRule::kLatentDiff, "latent-diff"},
-    {FreezeRule::kAcceleration1, "latent-acceleration-1"},
-    {FreezeRule::kAcceleration2, "latent-acceleration-2"},
-    {FreezeRule::kTokenStability, "token-stability"},
-    {FreezeRule::kFixed, "fixed"},
-}};
-
 bool is_latent(FreezeRule rule) { return rule != FreezeRule::kTokenStability && rule != FreezeRule::kFixed; }
-
-// Rows that may be appended to, cut and compared: states or embeddings of consecutive positions.
-using Rows = std::vector<std::vector<float>>;
-
-Rows rows_of(MatView<const float> mat) {
-  Rows rows(mat.rows());
-  for (size_t r = 0; r < mat.rows(); ++r) rows[r].assign(mat.row(r), mat.row(r) + mat.cols());
-  return rows;
-}
-void fill_mat(const Rows& rows, Mat<float>& mat, size_t cols) {
-  mat.resize(rows.size(), cols);
-  for (size_t r = 0; r < rows.size(); ++r) std::copy(rows[r].begin(), rows[r].end(), mat.row(r));
-}
-// Rows from `begin` on; nothing when there are none.
-Rows tail(const Rows& rows, size_t begin) {
-  if (begin >= rows.size()) return {};
-  return {rows.begin() + static_cast<std::ptrdiff_t>(begin), rows.end()};
-}
-
-double norm(std::span<const float> v) {
-  double sum = 0;
-  for (const float x : v) sum += static_cast<double>(x) * static_cast<double>(x);
-  return std::sqrt(sum);
-}
-std::vector<float> minus(std::span<const float> a, std::span<const float> b) {
-  std::vector<float> d(a.size());
-  for (size_t i = 0; i < d.size(); ++i) d[i] = a[i] - b[i];
-  return d;
-}
-
-Status check_request(const ModelInfo& info, const WavefrontRequest& r, int num_steps) {
-  if (!info.random_state)
-    return input_error("--wavefront refines drawn latent states; the family \"{}\" has none", info.family);
-  if (r.prompt.empty()) return input_error("there is no prompt to continue");
-  PLUMB_RETURN_IF_ERROR(check_tokens(info, r.prompt, 0));
-  PLUMB_RETURN_IF_ERROR(check_depth(info, num_steps));
-  PLUMB_RETURN_IF_ERROR(check_sampler(r.sampler));
-  if (r.max_new_tokens < 0) return input_error("--max-new-tokens is {}, expected 0 or more", r.max_new_tokens);
-  if (r.inner_steps < 1 || r.inner_steps > 100000)
-    return input_error("--inner-steps is {}, expected 1 to 100000", r.inner_steps);
-  if (r.headway < 1 || r.headway > 4096) return input_error("--headway is {}, expected 1 to 4096", r.headway);
-  if (r.max_wave < 0) return input_error("--max-wave is {}, expected 0 (no limit) or more", r.max_wave);
-  if (r.max_wave > 0 && r.max_wave < r.headway)
-    return input_error("--max-wave is {}, expected --headway ({}) or more", r.max_wave, r.headway);
-  if (!(r.ema_embeds >= 0 && r.ema_embeds < 1))
-    return input_error("--ema-embeds is {}, expected a number from 0, below 1", r.ema_embeds);
-  if (!(r.state_noise >= 0 && r.state_noise <= 1))
-    return input_error("--state-noise is {}, expected a number from 0 to 1", r.state_noise);
-  if (!(r.threshold >= 0)) return input_error("--freeze-threshold is {}, expected 0 or more", r.threshold);
-  if (r.guess && (*r.guess < 0 || *r.guess >= info.vocab_size))
-    return input_error("the guessed token {} is outside the vocabulary [0, {})", *r.guess, info.vocab_size);
-  if (!r.full_prefill && r.max_wave > 0 && r.prompt.size() > static_cast<size_t>(r.max_wave))
-    return input_error("a prompt of {} tokens does not fit into a wave of {}: raise --max-wave or take the prompt "
-                       "in one call first", r.prompt.size(), r.max_wave);
-  return ok_status();
-}
 
 class Wave {
  public:
   Wave(const RecurrentModel& model, Team& team, const WavefrontRequest& request, int num_steps)
       : model_(&model), team_(&team), request_(&request), num_steps_(num_steps), sampler_(request.sampler),
-        workspace_(model.make_workspace(team)) {}
+        judge_(request.freeze, request.threshold), workspace_(model.make_workspace(team)) {}
 
   Result<WavefrontResult> run() {
     const auto begin = std::chrono::steady_clock::now();
@@ -140,11 +75,7 @@ class Wave {
     } else {
       PLUMB_ASSIGN(states_, draw(0, current_.size(), 0));
     }
-    previous_ = states_;
-    if (request_->freeze == FreezeRule::kAcceleration1 || request_->freeze == FreezeRule::kAcceleration2) {
-      previous_delta_.assign(states_.size(), std::vector<float>(states_[0].size(), 0.0F));
-      before_previous_ = previous_delta_;
-    }
+    judge_.start(states_);
     if (request_->ema_embeds > 0) {
       Batch batch{current_, {{.first_row = 0, .n_rows = current_.size()}}};
       Mat<float> embeds(current_.size(), dim());
@@ -185,6 +116,7 @@ class Wave {
     const size_t n = ids.size() - first;
     const Batch end{ids.last(n), {{.first_row = 0, .n_rows = n, .first_pos = pos + static_cast<int>(first), .cache = cache_.get()}}};
     logits_.resize(n, static_cast<size_t>(info().vocab_size));
+    if (n == 0) return ok_status();
     PLUMB_RETURN_IF_ERROR(model_->readout(end, *workspace_, state.rows_from(first, n), Readout::kKeep, logits_, {}));
     for (size_t r = 0; r < n; ++r)
       for (const float x : logits_.view().row_span(r))
@@ -209,7 +141,7 @@ class Wave {
     PLUMB_RETURN_IF_ERROR(model_->prelude(batch, *workspace_, embeds));
     average_embeds(embeds, c);
     PLUMB_RETURN_IF_ERROR(mix_noise(c));
-    fill_mat(states_, state, static_cast<size_t>(info().state_dim));
+    fill_mat(states_, static_cast<size_t>(info().state_dim), state);
     for (int i = 0; i < request_->inner_steps; ++i) {
       batch.groups[0].step = i;
       PLUMB_RETURN_IF_ERROR(model_->step(batch, *workspace_, embeds, state));
@@ -224,7 +156,7 @@ class Wave {
     PLUMB_RETURN_IF_ERROR(read(ids, c, state, first));
     extend_text();
     PLUMB_RETURN_IF_ERROR(extend_states(c));
-    wave_c_ = c;
+    wave_begin_ = c;
     return freeze(c);
   }
 
@@ -232,7 +164,7 @@ class Wave {
     const double alpha = request_->ema_embeds;
     if (alpha > 0) {
       const auto keep = static_cast<float>(1 - alpha), add = static_cast<float>(alpha);
-      const Rows matching = tail(old_embeds_, static_cast<size_t>(c - old_c_));
+      const Rows matching = tail(old_embeds_, static_cast<size_t>(c - judge_.last_begin()));
       for (size_t r = 0; r < embeds.rows(); ++r)
         for (size_t j = 0; j < embeds.cols(); ++j) {
           float x = embeds(r, j) * keep;
@@ -327,54 +259,21 @@ class Wave {
       }
       case FreezeRule::kFixed: {
         if (round_ <= patience) return forget(wave - headway_now_);
-        // `headway` even where the front stands: as published, nothing would ever move again.
-        PLUMB_RETURN_IF_ERROR(forget(wave - request_->headway - headway_now_));
-        states_ = tail(states_, static_cast<size_t>(request_->headway));
-        const auto n = std::min(static_cast<std::ptrdiff_t>(request_->headway), static_cast<std::ptrdiff_t>(newest_.size()));
+        // `headway` tokens even where the front stands (as published, nothing would ever move again),
+        // but no more than were computed.
+        const int n = std::min({request_->headway, wave - headway_now_, static_cast<int>(newest_.size())});
+        PLUMB_RETURN_IF_ERROR(forget(wave - headway_now_ - n));
+        states_ = tail(states_, static_cast<size_t>(n));
         frozen_.insert(frozen_.end(), newest_.begin(), newest_.begin() + n);
         if (request_->on_frozen) request_->on_frozen(std::span(frozen_).last(static_cast<size_t>(n)));
         return ok_status();
       }
       default: break;
     }
-    const int last = last_still(c);
+    const int last = judge_.last_still(states_, c);
     if (last < 0) return forget(wave - headway_now_);
     k_ = c + last + 1;
     return freeze_to(k_, c);
-  }
-
-  // The last index of the compared rows whose measure is below the threshold; -1: none. Rows are
-  // lined up as the published code does it, where the states kept from the round before begin at the
-  // front of this one's wave and are shifted by the front's last move once more.
-  int last_still(int c) {
-    int last = -1;
-    const auto judge = [&](size_t row, double moved, double size) {
-      if (moved / size < request_->threshold) last = static_cast<int>(row);
-    };
-    if (request_->freeze == FreezeRule::kAcceleration2) {
-      const int begin = std::max({c, old_c_, older_c_});
-      const int end = std::min({c + static_cast<int>(states_.size()), old_c_ + static_cast<int>(previous_.size()),
-                                older_c_ + static_cast<int>(before_previous_.size())});
-      for (int p = begin; p < end; ++p) {
-        const auto& now = states_[static_cast<size_t>(p - c)];
-        const auto& then = previous_[static_cast<size_t>(p - old_c_)];
-        const auto& before = before_previous_[static_cast<size_t>(p - older_c_)];
-        judge(static_cast<size_t>(p - begin), norm(minus(minus(now, then), minus(then, before))), norm(now) + 1e-6);
-      }
-      return last;
-    }
-    const Rows matching = tail(previous_, static_cast<size_t>(c - old_c_));
-    const size_t n = std::min(matching.size(), states_.size());
-    Rows deltas(n);
-    for (size_t r = 0; r < n; ++r) deltas[r] = minus(states_[r], matching[r]);
-    if (request_->freeze == FreezeRule::kLatentDiff) {
-      for (size_t r = 0; r < n; ++r) judge(r, norm(deltas[r]), norm(states_[r]));
-      return last;
-    }
-    for (size_t r = 0; r < std::min(n, previous_delta_.size()); ++r)
-      judge(r, norm(minus(deltas[r], previous_delta_[r])), norm(states_[r]));
-    previous_delta_ = std::move(deltas);
-    return last;
   }
 
   bool stops() const {
@@ -394,12 +293,7 @@ class Wave {
   }
 
   void remember() {
-    if (is_latent(request_->freeze)) {
-      before_previous_ = std::move(previous_);
-      older_c_ = old_c_;
-      previous_ = states_;
-    }
-    old_c_ = wave_c_;
+    judge_.remember(states_, wave_begin_);
     old_k_ = k_;
   }
 
@@ -417,10 +311,10 @@ class Wave {
   std::optional<StateSource> source_;
   std::vector<int32_t> frozen_, current_, newest_;
   Rows states_;                                        // from position cache length on
-  Rows previous_, before_previous_, previous_delta_;   // of the rounds before
   Rows embeds_, old_embeds_;
   int embeds_pos_ = 0;
-  int old_c_ = 0, older_c_ = 0, wave_c_ = 0;           // where the waves of the rounds before began
+  FreezeJudge judge_;
+  int wave_begin_ = 0;                                 // position of the first state
   int k_ = 0, old_k_ = 0, round_ = 0, headway_now_ = 1;
   std::vector<int> counters_, stable_;                 // by position: steps had, rounds unchanged
   Mat<float> logits_;
@@ -429,27 +323,9 @@ class Wave {
 
 }  // namespace
 
-std::string_view freeze_rule_name(FreezeRule rule) {
-  for (const auto& [value, name] : kFreezeRules)
-    if (value == rule) return name;
-  return "";
-}
-
-std::optional<FreezeRule> parse_freeze_rule(std::string_view name) {
-  for (const auto& [value, text] : kFreezeRules)
-    if (text == name) return value;
-  return std::nullopt;
-}
-
-std::string freeze_rule_names() {
-  std::string names;
-  for (const auto& [value, text] : kFreezeRules) names += (names.empty() ? "" : ", ") + std::string(text);
-  return names;
-}
-
 Result<WavefrontResult> generate_wavefront(const RecurrentModel& model, Team& team, const WavefrontRequest& request) {
   const int num_steps = request.num_steps >= 0 ? request.num_steps : model.info().default_steps;
-  PLUMB_RETURN_IF_ERROR(check_request(model.info(), request, num_steps));
+  PLUMB_RETURN_IF_ERROR(check_wavefront(model.info(), request, num_steps));
   return Wave(model, team, request, num_steps).run();
 }
 

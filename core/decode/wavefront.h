@@ -60,6 +60,9 @@ struct WavefrontRequest {
   std::function<void(std::span<const int32_t>)> on_frozen;
 };
 
+// A sentence naming the flag, where the settings or the prompt cannot be.
+Status check_wavefront(const ModelInfo& info, const WavefrontRequest& request, int num_steps);
+
 struct WavefrontStats {
   int64_t core_passes = 0;     // joint inner steps; the prompt's call counts as one, as published
   int64_t token_forwards = 0;  // rows of those

@@ -33,6 +33,7 @@ class ActTransformer final : public RecurrentModel {
   size_t model_dim() const { return static_cast<size_t>(config_.model_dim); }
   bool halts() const { return config_.halting != ActHalting::kNone; }
   void fill_info();
+  void leave_buffers(WeightLoader& loader);
   void pick_rows(const Batch& batch, MatView<const float> state, ActWorkspace& ws) const;
   void advance_rows(const Batch& batch, const ActWorkspace& ws, MatView<float> state) const;
   void keep_rows(const Batch& batch, ActWorkspace& ws, MatView<const float> injected, MatView<const float> state) const;
@@ -72,9 +73,8 @@ Status ActTransformer::load(const ActConfig& c, WeightLoader& loader) {
     PLUMB_ASSIGN(const std::vector<float> bias, loader.vector("halt.bias", {1}));
     halt_bias_ = bias[0];
   }
-  for (const TensorInfo& tensor : loader.checkpoint().tensors())
-    if (kActAliases.is_buffer(tensor.name)) loader.ignore(tensor.name);
   fill_info();
+  leave_buffers(loader);
   return loader.finish();
 }
 
@@ -114,6 +114,16 @@ void ActTransformer::fill_info() {
   if (halts()) info_.parts.push_back({"halting", e + 1, true});
   if (c.final_norm) info_.parts.push_back({"final norm", norm, false});
   if (!c.tied) info_.parts.push_back({"head", int64_t{c.vocab_size} * e, false});
+}
+
+void ActTransformer::leave_buffers(WeightLoader& loader) {
+  std::string left;
+  for (const TensorInfo& tensor : loader.checkpoint().tensors()) {
+    if (!kActAliases.is_buffer(tensor.name)) continue;
+    loader.ignore(tensor.name);
+    left += fmt::format("{}{}", left.empty() ? "" : ", ", quote_name(tensor.name));
+  }
+  if (!left.empty()) info_.notes.push_back(fmt::format("tensors not used (rope tables, masks, FP8 scales): {}", left));
 }
 
 Result<std::unique_ptr<SequenceCache>> ActTransformer::make_cache(std::shared_ptr<const KvPolicy> policy) const {

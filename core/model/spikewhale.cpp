@@ -346,8 +346,9 @@ Result<std::unique_ptr<RecurrentModel>> load_spikewhale(const Checkpoint& checkp
   info.parts = spikewhale_parts(config, training_heads);
   int64_t unique = 0;
   for (const PartCount& part : info.parts) unique += part.parameters;
-  info.notes.push_back(fmt::format("{} numbers are stored, {} of them parameters: the rest are buffers and a copy of the tied head",
-                                   stored, unique));
+  if (stored != unique)
+    info.notes.push_back(fmt::format("{} numbers are stored, {} of them parameters: the rest are rope tables, hash projections "
+                                     "and a copy of the tied head, as far as the file has them", stored, unique));
   return std::unique_ptr<RecurrentModel>(
       std::make_unique<SpikeWhale>(config, spec, std::move(weights), std::move(info)));
 }

@@ -8,6 +8,7 @@ namespace plumb {
 namespace {
 
 constexpr int kSpins = 4000;
+constexpr uint64_t kLastTicket = 0xFFFFFFFF;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -40,18 +41,21 @@ void Team::take_parts(uint32_t generation) {
     uint64_t ticket = ticket_.load(std::memory_order_acquire);
     do {
       if (static_cast<uint32_t>(ticket >> 32) != generation) return;
-      if ((ticket & 0xFFFFFFFF) >= n_parts_) return;
+      if ((ticket & kLastTicket) >= n_parts_.load(std::memory_order_relaxed)) return;
     } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
-    call_(target_, ticket & 0xFFFFFFFF);
+    call_(target_, ticket & kLastTicket);
     unfinished_.fetch_sub(1, std::memory_order_acq_rel);
   }
 }
 
 void Team::dispatch(size_t n_parts, Call call, void* target) {
-  PLUMB_CHECK(n_parts < (size_t{1} << 32));
-  // Late leavers of the previous loop must not see the fields change under them.
+  PLUMB_CHECK(n_parts < kLastTicket);
+  // A worker that slept through the previous loop may wake at any moment and look for its tickets.
+  // None can be had from here on, whatever number of parts it compares them with: the tickets are
+  // sold out first, and only then do the fields change.
+  ticket_.fetch_or(kLastTicket, std::memory_order_acq_rel);
   while (inside_.load(std::memory_order_acquire) != 0) relax();
-  n_parts_ = n_parts;
+  n_parts_.store(n_parts, std::memory_order_relaxed);
   call_ = call;
   target_ = target;
   unfinished_.store(n_parts, std::memory_order_relaxed);

@@ -51,11 +51,11 @@ class Team {
   std::atomic<uint32_t> generation_{0};
   std::atomic<size_t> unfinished_{0};
   std::atomic<bool> stopping_{false};
-  size_t n_parts_ = 0;
+  std::atomic<size_t> n_parts_{0};
+  // Read only by a thread that holds a ticket of the loop they belong to.
   Call call_ = nullptr;
   void* target_ = nullptr;
-  // A worker reads the three fields above only between entering and leaving.
-  std::atomic<int> inside_{0};
+  std::atomic<int> inside_{0};  // workers between entering and leaving take_parts()
   std::vector<std::thread> workers_;
 };
 

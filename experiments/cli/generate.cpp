@@ -74,7 +74,7 @@ Json describe_all(const std::vector<Generated>& all, bool batch, const TextOutpu
     put("steps", one.steps);
     put("exit_values", one.exit_values);
     Json reasons = Json::array();
-    for (const ExitReason reason : one.reasons) reasons.push_back(exit_reason_name(reason));
+    for (const DepthReason reason : one.reasons) reasons.push_back(depth_reason_name(reason));
     put("exit_reasons", reasons);
     put("nll", one.nll);
     put("stopped_by", stop_reason_name(one.stop));

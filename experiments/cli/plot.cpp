@@ -3,12 +3,14 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "analysis/figures/all_figures.h"
+#include "core/tokenizer/tokenizer.h"
 #include "experiments/cli/verbs.h"
 
 namespace plumb::cli {
@@ -38,7 +40,40 @@ void print_json(const PlotCall& call, const PlotFiles& files) {
   fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-Status run(const PlotCall& call) {
+// A token as it can stand on one line: line ends and other control characters become visible, what
+// is not UTF-8 becomes U+FFFD.
+std::string visible(const std::string& piece) {
+  std::string text;
+  for (const char c : piece)
+    text += c == ' ' ? "·" : c == '\n' ? "⏎" : c == '\t' ? "→" : std::string(1, c);
+  const std::string json = nlohmann::json(text).dump(-1, ' ', false,
+                                                     nlohmann::json::error_handler_t::replace);
+  return nlohmann::json::parse(json).get<std::string>();
+}
+
+// Pieces from the tokenizer that lies beside the model, where the model still is where it was.
+class Pieces {
+ public:
+  std::string operator()(const Setting& setting, int32_t id) {
+    auto found = tokenizers_.find(setting.model_path);
+    if (found == tokenizers_.end()) {
+      std::shared_ptr<Tokenizer> tokenizer;
+      if (auto loaded = load_tokenizer(setting.model_path); loaded.ok())
+        tokenizer = std::move(loaded).value();
+      found = tokenizers_.emplace(setting.model_path, tokenizer).first;
+    }
+    if (found->second == nullptr || id < 0 ||
+        static_cast<size_t>(id) >= found->second->vocab_size())
+      return "";
+    return visible(found->second->piece(id));
+  }
+
+ private:
+  std::map<std::string, std::shared_ptr<Tokenizer>> tokenizers_;
+};
+
+Status run(PlotCall& call) {
+  call.options.piece = Pieces();
   const std::vector<std::filesystem::path> outputs(call.outputs.begin(), call.outputs.end());
   PLUMB_ASSIGN(const PlotFiles files,
                draw_figure(call.database, call.figure, call.options, outputs));
@@ -65,6 +100,16 @@ void add_plot(CLI::App& program, Action& action) {
                    "Only this model: its name in the file, or else a part of it");
   verb->add_option("--text", call->options.selection.text, "Only this text, likewise");
   verb->add_option("--y", call->options.y, "The quantity drawn, where the figure has a choice");
+  verb->add_option("--rule", call->options.rules,
+                   "Exit rules, as in plumb replay; default: the figure's own choice")
+      ->type_name("EXPR[;EXPR]");
+  verb->add_option("--grid", call->options.grids, "Thresholds of a scalar, as in plumb replay")
+      ->allow_extra_args(false)
+      ->type_name("SCALAR=LOW:HIGH:N");
+  verb->add_option("--first", call->options.first_pos, "heatmap: position of its first token")
+      ->capture_default_str();
+  verb->add_option("--tokens", call->options.n_tokens, "heatmap: how many tokens")
+      ->capture_default_str();
   verb->add_flag("--json", call->json, "Print the paths written as JSON");
   verb->footer("Figures:\n" + figure_list());
   verb->callback([call, &action] { action = [call] { return run(*call); }; });

@@ -62,7 +62,7 @@ Result<SweepSpec> assemble(const SweepOptions& options) {
   if (!options.states.empty()) spec.states = split_list(options.states);
   if (!options.caches.empty()) spec.caches = split_list(options.caches);
   if (!options.rules.empty()) spec.rules = split_list(options.rules, ';');
-  if (!options.num_steps.empty()) {
+  if (std::find(options.given.begin(), options.given.end(), "--num-steps") != options.given.end()) {
     PLUMB_ASSIGN(spec.num_steps, parse_int_list(options.num_steps, "--num-steps", 0, kMaxDepth));
   }
   if (!options.seeds.empty()) {

@@ -15,6 +15,8 @@ void add_runs(CLI::App& program, Action& action);
 void add_status(CLI::App& program, Action& action);
 void add_resume(CLI::App& program, Action& action);
 void add_convert(CLI::App& program, Action& action);
+void add_replay(CLI::App& program, Action& action);
+void add_calibrate(CLI::App& program, Action& action);
 void add_plot(CLI::App& program, Action& action);
 
 }  // namespace plumb::cli

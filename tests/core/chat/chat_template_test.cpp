@@ -213,6 +213,22 @@ TEST(ChatTemplate, SharedStructureCannotCostMoreThanItsBudget) {
   EXPECT_THAT(render(tuples + "{{ {ns.a: 1} }}"), HasSubstr("operations"));
 }
 
+// Long texts: an operation that reads them is charged for reading them, and is linear.
+TEST(ChatTemplate, LongTextsCannotHoldItUp) {
+  const std::string a =
+      "{% set a = 'a' * 8000000 %}{% set b = 'a' * 8000000 %}{% set c = 'b' ~ 'a' * 4000000 %}";
+  EXPECT_EQ(render(a + "{{ a == b }}{{ c in a }}{{ a.rfind(c) }}{{ a.rpartition(c)[0] | length }}"),
+            "TrueFalse-10");
+  EXPECT_EQ(render(a + "{{ a[1:-1] | length }}{{ a[7999999:] }}{{ a[::4000000] }}"), "7999998aaa");
+  EXPECT_THAT(render(a + "{% for i in range(9999) %}{{ a == b }}{% endfor %}"),
+              HasSubstr("operations"));
+  EXPECT_THAT(render(a + "{% for i in range(9999) %}{{ {a: 1}[b] }}{% endfor %}"),
+              HasSubstr("operations"));
+  EXPECT_THAT(render(a + "{% for i in range(9999) %}{{ a.endswith(b) }}{% endfor %}"),
+              HasSubstr("operations"));
+  EXPECT_THAT(render("{{ ('\n' * 16000000).splitlines() | length }}"), HasSubstr("operations"));
+}
+
 TEST(ChatTemplate, TextThatIsNotUtf8IsRefused) {
   EXPECT_THAT(render("\xff"), HasSubstr("the template is not valid UTF-8"));
   OrderedJson messages = kHello;

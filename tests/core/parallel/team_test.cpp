@@ -30,6 +30,18 @@ TEST(Team, ManyShortLoopsStaySeparate) {
   }
 }
 
+// Workers that overslept a short loop wake into the next, longer one: a ticket of the old loop must
+// not pass for one of the new.
+TEST(Team, OversleptWorkersTakeNoStaleTickets) {
+  Team team(4);  // more threads than cores, so that some are always late
+  for (int round = 0; round < 30000; ++round) {
+    const size_t n = 2 + static_cast<size_t>(round % 7) * 5;
+    std::atomic<int> sum{0};
+    team.run(n, [&sum, n](size_t part) { sum.fetch_add(part < n ? 1 : 1000000); });
+    ASSERT_EQ(sum.load(), static_cast<int>(n));
+  }
+}
+
 TEST(Team, WakesAfterItsWorkersSleep) {
   Team team(2);
   for (int i = 0; i < 3; ++i) {

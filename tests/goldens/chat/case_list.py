@@ -57,7 +57,7 @@ OPERATORS = [
 
 ACCESS = [
     "{{ deep.a.b[0].c }} {{ deep['a']['b'][0]['c'] }} {{ deep.a.b.0.c }}", "{{ d.b }} {{ d['b'] }} {{ d['items'] }} {{ d.items()|list }}", "{{ xs[0] }}{{ xs[-1] }}{{ xs[9] }}|{{ name[1] }}{{ name[-1] }}",
-    "{{ xs[1:] }} {{ xs[:-1] }} {{ xs[::-1] }} {{ xs[::2] }} {{ xs[5:] }} {{ xs[-2:] }} {{ xs[2:0:-1] }} {{ xs[:] }}", "{{ text[4:7] }} {{ messages[1].content[1:3] }} {{ messages[1].content[::-1] }} {{ text[-4:] }}",
+    "{{ text[::-3] }}|{{ text[2:9:2] }}|{{ xs[::99] }}{{ xs[::-99] }}{{ uni[3:3] }}{{ uni[-3:] }}{{ uni[:99] }}", "{{ xs[1:] }} {{ xs[:-1] }} {{ xs[::-1] }} {{ xs[::2] }} {{ xs[5:] }} {{ xs[-2:] }} {{ xs[2:0:-1] }} {{ xs[:] }}", "{{ text[4:7] }} {{ messages[1].content[1:3] }} {{ messages[1].content[::-1] }} {{ text[-4:] }}",
     "{{ (1, 2, 3)[1:] }} {{ range(10)[3] }}", "{{ missing }}|{{ d.nope }}|{{ d['nope'] }}|{{ name.nope }}|{{ nothing.nope }}|{{ n.nope }}", "{{ missing.attribute }}", "{{ missing['x'] }}", "{{ d.nope.more }}", "{{ missing() }}", "{{ name() }}",
     "{{ xs.append(1) }}", "{{ d.update({}) }}", "{{ xs.append is defined }} [{{ xs.append }}]", "{{ d.pop('a') }}", "{{ name.__class__ }}|", "{{ name.__class__.mro() }}", "{{ xs[1.5] }}|{{ xs['a'] }}|{{ xs[true] }}", "{{ d[['a']] }}|", "{{ xs['0'] }}|{{ {'0': 1}.0 }}|{{ {0: 1}.0 }}", "{{ xs[::0] }}", "{{ missing[1:] }}", "{{ d[1:] }}", "{{ xs['a':] }}",
 ]

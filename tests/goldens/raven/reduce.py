@@ -31,12 +31,12 @@ for case in ("huginn_a", "huginn_b"):
     tensors[f"{case}.tape"] = greedy["state_tape"]
     tensors[f"{case}.logits.full@8"] = greedy["greedy/full@8/logits"]
     prefill = load_file(f"{root}/{case}.prefill_adaptive.safetensors")
-    tensors[f"{case}.prefill.ids"] = prefill["input_ids"][0].astype(np.int32)
+    tensors[f"{case}.prefill.ids"] = prefill["input_ids"][0].astype(np.float32)
     assert np.array_equal(prefill["state_tape"], greedy["state_tape"])
     # Every draw of the diffusion runs was this one vector.
     tensors[f"{case}.constant"] = np.repeat(greedy["state_tape"][:1], 96, axis=0)
 tensors["prefill.logits"] = load_file(f"{root}/huginn_a.prefill_adaptive.safetensors")["prefill/kl@0.02|latest-m4/logits"][0]
 for name, value in load_file(f"{root}/sampler.safetensors").items():
-    tensors[f"sampler.{name}"] = value if value.dtype == np.float32 else value.astype(np.int32)
+    tensors[f"sampler.{name}"] = value.astype(np.float32)
 json.dump({"cases": cases, "sampler": manifest["sampler"]}, open(f"{here}/generation.json", "w"), separators=(",", ":"))
 save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, f"{here}/generation.safetensors")

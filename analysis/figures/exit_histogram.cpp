@@ -1,0 +1,116 @@
+// When do tokens leave? A histogram of exit steps, a row of panels a text, a column a rule.
+#include <algorithm>
+
+#include "analysis/figures/all_figures.h"
+#include "analysis/figures/panels.h"
+#include "analysis/replay.h"
+
+namespace plumb {
+namespace {
+
+constexpr size_t kMostRules = 4, kMostTexts = 6;
+
+// Shares of tokens by exit step; those that no check stopped stand apart, two places further right.
+Table table_of(const RuleOutcome& outcome, int64_t n_steps) {
+  Table table({{.name = "place", .type = CellType::kInteger},
+               {.name = "percent"},
+               {.name = "no_exit", .type = CellType::kInteger}});
+  for (int64_t step = 1; step <= n_steps; ++step) {
+    int64_t tokens = outcome.exits[static_cast<size_t>(step)];
+    if (step == outcome.rule.depth_limit(static_cast<int>(n_steps))) tokens -= outcome.no_exit;
+    table.add_row({step, 100 * outcome.share(tokens), int64_t{0}});
+  }
+  table.add_row({n_steps + 2, 100 * outcome.share(outcome.no_exit), int64_t{1}});
+  return table;
+}
+
+double top_of(const std::vector<DataBlock>& data) {
+  double top = 1;
+  for (const DataBlock& block : data)
+    for (size_t row = 0; row < block.table.n_rows(); ++row)
+      top = std::max(top, block.table.number(row, 1));
+  return std::min(100.0, top * 1.12);
+}
+
+std::string x_commands(int64_t n_steps, bool labelled) {
+  std::vector<Tick> ticks = step_ticks(n_steps);
+  ticks.push_back({static_cast<double>(n_steps) + 2, "none"});
+  if (!labelled)
+    for (Tick& tick : ticks) tick.label.clear();
+  return range_command('x', 0.3, static_cast<double>(n_steps) + 2.9) + tick_command('x', ticks) +
+         fmt::format("set xlabel {} offset 0,0.4\n", gnuplot_string(labelled ? "exit step" : ""));
+}
+
+std::string panel_of(size_t block, const RuleOutcome& outcome, const std::string& color) {
+  std::string text = fmt::format(
+      "set label 82 {} at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'\n",
+      gnuplot_string(fmt::format("mean {:.3g} steps", outcome.mean_steps())));
+  return text + fmt::format(
+                    "plot data index {} using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '{}', "
+                    "'' index {} using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'\n",
+                    block, color, block);
+}
+
+}  // namespace
+
+Result<Plot> exit_histogram_figure(RunReader& reader, const FigureOptions& options) {
+  std::vector<GridRule> otherwise = example_rules();
+  otherwise.resize(3);
+  PLUMB_ASSIGN(const std::vector<GridRule> rules,
+               figure_rules(options, std::move(otherwise), kMostRules));
+  PLUMB_ASSIGN(const std::vector<Recording> recordings, load_recordings(reader, options.selection));
+  if (recordings.size() > kMostTexts)
+    return input_error("{}: found {} texts, expected at most {}: choose with --text",
+                       reader.path().string(), recordings.size(), kMostTexts);
+  std::vector<Rule> plain;
+  for (const GridRule& rule : rules) plain.push_back(rule.rule);
+
+  Plot plot;
+  plot.width = rules.size() == 1 ? 560 : 110 + 230 * static_cast<int>(rules.size());
+  plot.height = 120 + 135 * static_cast<int>(recordings.size());
+  std::vector<Replay> replays;
+  const std::vector<std::string> labels = text_labels(recordings);
+  int64_t n_steps = 1;
+  for (size_t text = 0; text < recordings.size(); ++text) {
+    PLUMB_ASSIGN(Replay replay, replay_rules(std::span(&recordings[text], 1), plain, {}));
+    n_steps = std::max<int64_t>(n_steps, replay.n_steps);
+    for (const RuleOutcome& outcome : replay.outcomes)
+      plot.data.push_back({fmt::format("{}: {}", labels[text], rule_label(outcome.rule)),
+                           table_of(outcome, replay.n_steps)});
+    replays.push_back(std::move(replay));
+  }
+  const std::string tokens = fmt::format("{} tokens. Grey: never fired, ran to the limit. {}",
+                                         grouped(total_tokens(recordings)), kTeacherForcedNote);
+  const PageText page =
+      page_text(plot, "Exit steps of tokens", common_setting(recordings), tokens);
+  const PanelGrid grid{.plot = &plot,
+                       .n_rows = recordings.size(),
+                       .n_columns = rules.size(),
+                       .right = recordings.size() > 1 ? 34.0 : 22.0,
+                       .top = page.top_px + 28,
+                       .bottom = page.bottom_px + 54};
+  const Axis axis = linear_axis(0, top_of(plot.data));
+  std::string script = "unset key\nset boxwidth 0.85\nset style fill solid 0.85 noborder\n"
+                       "set multiplot\n" + page.commands;
+  for (size_t row = 0; row < recordings.size(); ++row)
+    for (size_t column = 0; column < rules.size(); ++column) {
+      script += "\n" + grid.margins(row, column);
+      if (row == 0) script += panel_heading(rule_label(rules[column].rule));
+      if (column + 1 == rules.size() && recordings.size() > 1)
+        script += fmt::format(
+            "set label 83 {} at graph 1.04,graph 0.5 center rotate by -90 front font ',9'\n",
+            gnuplot_string(labels[row]));
+      std::vector<Tick> ticks = axis.ticks;
+      if (column > 0)
+        for (Tick& tick : ticks) tick.label.clear();
+      script += range_command('y', 0, axis.high) + tick_command('y', ticks);
+      if (column == 0) script += y_title_command(plot, "tokens, %");
+      script += x_commands(n_steps, row + 1 == recordings.size());
+      script += panel_of(row * rules.size() + column, replays[row].outcomes[column],
+                         curve_style(column).color) + "unset label\n";
+    }
+  plot.script = script + "unset multiplot\n";
+  return plot;
+}
+
+}  // namespace plumb

@@ -1,0 +1,156 @@
+// The built program, as a user calls it: exit status, one sentence on stderr, JSON on stdout.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace {
+
+const std::string kModel = PLUMB_SOURCE_DIR "/experiments/models/pocket-raven";
+const std::string kText = PLUMB_SOURCE_DIR "/experiments/texts/prose.txt";
+
+struct Answer {
+  int status = -1;
+  std::string out, err;
+};
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class Cli : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("plumb_cli_" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Answer call(const std::string& arguments) const {
+    const std::string out = folder_ / "out", err = folder_ / "err";
+    const int raw = std::system((std::string(PLUMB_BINARY) + " " + arguments + " >" + out + " 2>" + err + " </dev/null").c_str());
+    return {WIFEXITED(raw) ? WEXITSTATUS(raw) : -1, read_file(out), read_file(err)};
+  }
+
+  // Refused: status 2, exactly one line, which holds `expected`.
+  void refuse(const std::string& arguments, const std::string& expected) const {
+    const Answer answer = call(arguments);
+    EXPECT_EQ(answer.status, 2) << arguments << "\n" << answer.err;
+    EXPECT_NE(answer.err.find(expected), std::string::npos) << arguments << "\n" << answer.err;
+    EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << answer.err;
+    EXPECT_TRUE(answer.out.empty()) << answer.out;
+  }
+
+  std::string path(const std::string& name) const { return folder_ / name; }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(Cli, RefusesDepthsThatAreNone) {
+  for (const char* depth : {"-1", "1e9", "abc", "1000000000", "1,,2", ""})
+    refuse("sweep --model " + kModel + " --text " + kText + " --num-steps '" + depth + "' --db " + path("x.db"), "--num-steps");
+  refuse("forward " + kModel + " --ids 1,2 --num-steps=-1 --out " + path("o.safetensors"), "--num-steps");
+}
+
+TEST_F(Cli, DepthZeroReadsTheInitialState) {
+  const Answer answer = call("forward " + kModel + " --ids 1,2,3 --num-steps 0,1 --out " + path("o.safetensors") + " --json");
+  EXPECT_EQ(answer.status, 0) << answer.err;
+  const auto json = nlohmann::json::parse(answer.out);
+  EXPECT_EQ(json["tensors"]["logits.r0"], (std::vector<int>{1, 3, 4096}));
+}
+
+TEST_F(Cli, RefusesBadIdsTextsAndPlaces) {
+  refuse("forward " + kModel + " --ids 5000 --out " + path("o.safetensors"), "token id 5000");
+  refuse("forward " + kModel + " --ids '1,2;3' --out " + path("o.safetensors"), "equally long");
+  refuse("forward " + kModel + " --ids 1,x --out " + path("o.safetensors"), "\"x\" is not a token id");
+  refuse("forward /nonexistent --ids 1 --out " + path("o.safetensors"), "/nonexistent");
+  refuse("forward " + kModel + " --ids 1 --taps gate --out " + path("o.safetensors"), "never fires");
+  refuse("forward " + kModel + " --ids 1 --emit nonsense --out " + path("o.safetensors"), "nonsense");
+  std::ofstream(path("empty.txt")).flush();
+  refuse("sweep --model " + kModel + " --text " + path("empty.txt") + " --num-steps 1 --db " + path("x.db"), "empty");
+  refuse("sweep --model " + kModel + " --text " + kText + " --num-steps 1 --db /nonexistent/x.db", "/nonexistent");
+  refuse("status " + path("missing.db"), "missing.db");
+  std::ofstream(path("not.db")) << "this is no database, whatever its name says, not even a little";
+  refuse("status " + path("not.db"), "not.db");
+  refuse("nonsense", "nonsense");
+}
+
+TEST_F(Cli, RefusesBrokenCheckpoints) {
+  const auto broken = folder_ / "broken";
+  std::filesystem::copy(kModel, broken);
+  const std::string weights = read_file(broken / "model.safetensors");
+  const auto with = [&](const std::string& bytes, const std::string& expected) {
+    std::ofstream(broken / "model.safetensors", std::ios::binary) << bytes;
+    refuse("inspect " + broken.string(), expected);
+  };
+  with(weights.substr(0, weights.size() / 2), "model.safetensors");
+  std::string header = weights;
+  header[7] = 0x10;  // a header of 2^60 bytes and more
+  with(header, "model.safetensors");
+  with("", "model.safetensors");
+  std::ofstream(broken / "model.safetensors", std::ios::binary) << weights;
+  std::ofstream(broken / "config.json") << R"({"n_embd": 128, "n_heads": 4, "intermediate_size": 640, "vocab_size": 4096})";
+  refuse("inspect " + broken.string(), "expected [4096, 128]");
+}
+
+TEST_F(Cli, WarnsOfNanWeightsByName) {
+  const auto broken = folder_ / "nan";
+  std::filesystem::copy(kModel, broken);
+  std::string weights = read_file(broken / "model.safetensors");
+  for (size_t i = weights.size() - 2000; i < weights.size(); ++i) weights[i] = '\xff';
+  std::ofstream(broken / "model.safetensors", std::ios::binary) << weights;
+  const Answer answer = call("inspect " + broken.string());
+  EXPECT_EQ(answer.status, 0);
+  EXPECT_NE(answer.err.find("warning"), std::string::npos) << answer.err;
+  EXPECT_NE(answer.err.find("transformer."), std::string::npos) << answer.err;
+}
+
+TEST_F(Cli, SweepsParallelAndSequentialToTheSameNumbers) {
+  const std::string common = "sweep --model " + kModel + " --text " + kText + " --num-steps 1,3 --window 32 --max-tokens 100 --json ";
+  const Answer parallel = call(common + "--db " + path("p.db"));
+  const Answer sequential = call(common + "--scoring sequential --cache full --db " + path("s.db"));
+  ASSERT_EQ(parallel.status, 0) << parallel.err;
+  ASSERT_EQ(sequential.status, 0) << sequential.err;
+  const auto p = nlohmann::json::parse(parallel.out)["points"], s = nlohmann::json::parse(sequential.out)["points"];
+  ASSERT_EQ(p.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) EXPECT_NEAR(p[i]["nats_per_token"].get<double>(), s[i]["nats_per_token"].get<double>(), 1e-9);
+}
+
+TEST_F(Cli, ARuleStopsTokensEarlyAndIsRecordedWithItsNumbers) {
+  const Answer answer = call("sweep --model " + kModel + " --text " + kText +
+                             " --num-steps 8 --window 32 --max-tokens 100 --rule 'kl<1e-2' --cache latest --json --db " + path("r.db"));
+  ASSERT_EQ(answer.status, 0) << answer.err;
+  const auto point = nlohmann::json::parse(answer.out)["points"][0];
+  EXPECT_NE(point["rule"].get<std::string>().find("kl<0.01"), std::string::npos);
+  EXPECT_NE(point["rule"].get<std::string>().find("max=8"), std::string::npos);
+  EXPECT_GT(point["mean_steps"].get<double>(), 1.0);
+  EXPECT_LT(point["mean_steps"].get<double>(), 8.0);
+}
+
+TEST_F(Cli, PlotsFromTheFileAndKeepsTheScript) {
+  ASSERT_EQ(call("sweep --model " + kModel + " --text " + kText + " --num-steps 1,2,4 --window 64 --max-tokens 300 --record steps --db " + path("f.db")).status, 0);
+  for (const char* figure : {"depth-perplexity", "steps"}) {
+    const Answer answer = call("plot " + path("f.db") + " " + figure + " -o " + path(std::string(figure) + ".png"));
+    EXPECT_EQ(answer.status, 0) << answer.err;
+    EXPECT_EQ(read_file(path(std::string(figure) + ".png")).substr(1, 3), "PNG");
+    EXPECT_TRUE(std::filesystem::exists(path(std::string(figure) + ".gp")));
+    EXPECT_TRUE(std::filesystem::exists(path(std::string(figure) + ".dat")));
+  }
+  refuse("plot " + path("f.db") + " nonsense -o " + path("x.png"), "depth-perplexity");
+}
+
+TEST_F(Cli, TokenizeAndBack) {
+  const Answer answer = call("tokenize " + kModel + " --text 'Call me Ishmael.' --json");
+  ASSERT_EQ(answer.status, 0) << answer.err;
+  std::string ids;
+  const auto json = nlohmann::json::parse(answer.out);
+  for (const auto& id : json["ids"]) ids += (ids.empty() ? "" : ",") + id.dump();
+  EXPECT_EQ(call("detokenize " + kModel + " --ids " + ids).out, "Call me Ishmael.\n");
+}
+
+}  // namespace
