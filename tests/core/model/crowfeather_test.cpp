@@ -256,8 +256,10 @@ TEST(Crowfeather, RefusesUnknownValuesByName) {
   says({{"tie_embeddings", false}}, "tie_embeddings");
   says({{"logit_softcap", -1}}, "logit_softcap");
   says({{"n_heads", 3}}, "tensor \"layers.0.attn.wq.weight\" has shape [64, 64], expected [48, 64]");
-  says({{"n_layers", 5}}, "layers.4.norm1.weight");
-  says({{"n_layers", 3}}, "does not have: layers.3");
+  const Json five = {"sliding", "global", "sliding", "global", "global"}, three = {"sliding", "global", "global"};
+  says({{"n_layers", 5}, {"layer_types", five}}, "layers.4.norm1.weight");
+  says({{"n_layers", 3}, {"layer_types", three}}, "does not have: layers.3");
+  says({{"n_layers", 5}}, "layer_types");
   says({{"head_dim", 15}}, "even");
   says({{"rope_theta", 0}}, "rope_theta");
 }
