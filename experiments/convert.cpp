@@ -11,7 +11,6 @@
 #include "core/model/crowfeather_config.h"
 #include "core/model/families.h"
 #include "core/model/llama.h"
-#include "core/model/rope_evidence.h"
 #include "experiments/convert_store.h"
 
 namespace plumb {
@@ -319,8 +318,7 @@ Result<ConvertReport> convert_to_safetensors(const Checkpoint& given, const Stor
     const Checkpoint& checkpoint = names.renamed ? *names.renamed : given;
     std::vector<std::string> notes = names.notes;
     Json config = checkpoint.config();
-    const bool crowfeather = family_name(checkpoint) == "crowfeather";
-    if (crowfeather) {
+    if (family_name(checkpoint) == "crowfeather") {
       PLUMB_ASSIGN(const CrowfeatherConfig read, read_crowfeather_config(checkpoint));
       notes.insert(notes.end(), read.notes.begin(), read.notes.end());
       config = crowfeather_config_json(read);
@@ -329,8 +327,11 @@ Result<ConvertReport> convert_to_safetensors(const Checkpoint& given, const Stor
     }
     PLUMB_RETURN_IF_ERROR(prepare_folder(out, given.directory(), options.overwrite));
     TensorStore store(options.dtype);
-    for (const TensorInfo& tensor : checkpoint.tensors())
-      if (!crowfeather || !is_rope_or_mask_buffer(tensor.name)) PLUMB_RETURN_IF_ERROR(store.add(tensor.name, tensor));
+    const AliasFamily* aliases = alias_table(checkpoint);
+    for (const TensorInfo& tensor : checkpoint.tensors()) {
+      const bool is_buffer = aliases != nullptr && aliases->is_buffer != nullptr && aliases->is_buffer(tensor.name);
+      if (!is_buffer) PLUMB_RETURN_IF_ERROR(store.add(tensor.name, tensor));
+    }
     PLUMB_ASSIGN(ConvertReport report, write_model(store, config, {{"format", "pt"}}, given.directory(), out));
     report.notes = std::move(notes);
     return report;

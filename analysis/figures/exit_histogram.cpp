@@ -10,7 +10,10 @@ namespace {
 
 constexpr size_t kMostRules = 4, kMostTexts = 6;
 
-// Shares of tokens by exit step; those that no check stopped stand apart, two places further right.
+// Where those stand that no check stopped: apart, on the right.
+int64_t none_place(int64_t n_steps) { return n_steps + 2 + n_steps / 8; }
+
+// Shares of tokens by exit step.
 Table table_of(const RuleOutcome& outcome, int64_t n_steps) {
   Table table({{.name = "place", .type = CellType::kInteger},
                {.name = "percent"},
@@ -20,7 +23,7 @@ Table table_of(const RuleOutcome& outcome, int64_t n_steps) {
     if (step == outcome.rule.depth_limit(static_cast<int>(n_steps))) tokens -= outcome.no_exit;
     table.add_row({step, 100 * outcome.share(tokens), int64_t{0}});
   }
-  table.add_row({n_steps + 2, 100 * outcome.share(outcome.no_exit), int64_t{1}});
+  table.add_row({none_place(n_steps), 100 * outcome.share(outcome.no_exit), int64_t{1}});
   return table;
 }
 
@@ -34,10 +37,11 @@ double top_of(const std::vector<DataBlock>& data) {
 
 std::string x_commands(int64_t n_steps, bool labelled) {
   std::vector<Tick> ticks = step_ticks(n_steps);
-  ticks.push_back({static_cast<double>(n_steps) + 2, "none"});
+  const auto none = static_cast<double>(none_place(n_steps));
+  ticks.push_back({none, "none"});
   if (!labelled)
     for (Tick& tick : ticks) tick.label.clear();
-  return range_command('x', 0.3, static_cast<double>(n_steps) + 2.9) + tick_command('x', ticks) +
+  return range_command('x', 0.3, none + 0.9) + tick_command('x', ticks) +
          fmt::format("set xlabel {} offset 0,0.4\n", gnuplot_string(labelled ? "exit step" : ""));
 }
 

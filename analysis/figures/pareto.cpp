@@ -148,7 +148,15 @@ Result<Plot> pareto_figure(RunReader& reader, const FigureOptions& options) {
   for (const Family& family : families) {
     plot.data.push_back({family.name, table_of(family)});
     if (family.name != "fixed depth") names.push_back(family.name);
-    for (const RuleOutcome* outcome : family.outcomes) y.take(quality.value(*outcome));
+    // An oracle far below would press all rules into one line; the caption has its numbers.
+    for (const RuleOutcome* outcome : family.outcomes)
+      if (!outcome->hindsight) y.take(quality.value(*outcome));
+  }
+  std::string oracles;
+  for (size_t i = n_curves + 1; i < families.size(); ++i) {
+    const RuleOutcome& outcome = *families[i].outcomes.front();
+    oracles += fmt::format("{}{} ({:.3g} steps, {:.4g})", oracles.empty() ? "" : ", ",
+                           families[i].name, outcome.mean_steps(), quality.value(outcome));
   }
   std::vector<double> depths;
   for (int step = 1; step <= replay.n_steps; ++step) depths.push_back(step);
@@ -161,8 +169,8 @@ Result<Plot> pareto_figure(RunReader& reader, const FigureOptions& options) {
   const PageText page = page_text(
       plot, "Quality against mean depth", subject,
       fmt::format("{} tokens. A point: one threshold; tokens that no check stopped run to step {}. "
-                  "Crosses: oracles, which know the outcome. {}",
-                  grouped(total_tokens(recordings)), replay.n_steps, kTeacherForcedNote));
+                  "Crosses: oracles, which know the outcome, where they lie in the picture: {}. {}",
+                  grouped(total_tokens(recordings)), replay.n_steps, oracles, kTeacherForcedNote));
   const PanelGrid grid{.plot = &plot,
                        .right = legend,
                        .top = page.top_px + 10,

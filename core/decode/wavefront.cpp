@@ -15,7 +15,7 @@ class Wave {
  public:
   Wave(const RecurrentModel& model, Team& team, const WavefrontRequest& request, int num_steps)
       : model_(&model), team_(&team), request_(&request), num_steps_(num_steps), sampler_(request.sampler),
-        judge_(request.freeze, request.threshold), workspace_(model.make_workspace(team)) {}
+        workspace_(model.make_workspace(team)), judge_(request.freeze, request.threshold) {}
 
   Result<WavefrontResult> run() {
     const auto begin = std::chrono::steady_clock::now();

@@ -46,7 +46,8 @@ struct EngramWorkspace {
 class Engram {
  public:
   // Reads "model.engram.*". REQUIRES that the embedding table's shape was checked.
-  static Result<Engram> load(const EngramConfig& config, int vocab_size, int model_dim, WeightLoader& loader);
+  static Result<Engram> load(const EngramConfig& config, int vocab_size, int model_dim,
+                             WeightLoader& loader);
 
   // z of one n-gram, oldest id first, in f32. REQUIRES 1 <= ngram.size() <= max_ngram.
   float hash_value(std::span<const int32_t> ngram, size_t head) const;
@@ -58,11 +59,12 @@ class Engram {
   Status add(const Batch& batch, Team& team, EngramWorkspace& workspace, MatView<float> x) const;
 
  private:
-  bool retrieve_row(std::span<const int32_t> window, size_t at, std::span<float> scratch, std::span<float> out) const;
+  bool retrieve_row(std::span<const int32_t> window, size_t at, std::span<float> scratch,
+                    std::span<float> out) const;
   Status load_hash(int vocab_size, int model_dim, WeightLoader& loader);
 
   EngramConfig config_;
-  Mat<float> shares_;           // [vocab_size, hashes] an id's part of z: n ascending, then k, then head
+  Mat<float> shares_;  // [vocab_size, hashes] an id's part of z: n ascending, then k, then head
   std::vector<Linear> tables_;  // by head [table_size, model_dim]
   Linear gate_proj_;            // [model_dim, 2 * model_dim]
   std::vector<float> gate_proj_bias_, alpha_, bias_, gamma_;

@@ -9,15 +9,16 @@ namespace {
 constexpr float kTiny = 1e-8F;
 
 // scores[j] = weight of key j, for j < n_keys; returns their sum.
-float key_weights(std::span<const float> query, const AttentionJob& job, size_t kv_offset, float scale, float alpha,
-                  float bias, float gamma, std::span<float> weights) {
+float key_weights(std::span<const float> query, const AttentionJob& job, size_t kv_offset,
+                  float scale, float alpha, float bias, float gamma, std::span<float> weights) {
   const size_t n_keys = weights.size(), panel_stride = job.kv.kv_dim * kKeyPanel;
   float sum = 0;
   for (size_t panel = 0; panel * kKeyPanel < n_keys; ++panel) {
     const float* keys = job.kv.keys + panel * panel_stride + kv_offset * kKeyPanel;
     float scores[kKeyPanel] = {};
     for (size_t c = 0; c < query.size(); ++c)
-      for (size_t lane = 0; lane < kKeyPanel; ++lane) scores[lane] += query[c] * keys[c * kKeyPanel + lane];
+      for (size_t lane = 0; lane < kKeyPanel; ++lane)
+        scores[lane] += query[c] * keys[c * kKeyPanel + lane];
     const size_t first = panel * kKeyPanel, count = std::min(kKeyPanel, n_keys - first);
     for (size_t lane = 0; lane < count; ++lane) {
       const float opened = gamma * std::erf(alpha * (scores[lane] * scale) + bias);
@@ -27,15 +28,15 @@ float key_weights(std::span<const float> query, const AttentionJob& job, size_t 
   return sum;
 }
 
-void attend_row(const AttentionShape& shape, const ErfWeights& weights, const AttentionJob& job, size_t row,
-                size_t n_keys, std::vector<float>& scratch) {
+void attend_row(const AttentionShape& shape, const ErfWeights& weights, const AttentionJob& job,
+                size_t row, size_t n_keys, std::vector<float>& scratch) {
   const size_t d = shape.head_dim, heads_per_kv = shape.n_heads / shape.n_kv_heads;
   scratch.resize(n_keys);
   for (size_t head = 0; head < shape.n_heads; ++head) {
     const size_t kv_offset = head / heads_per_kv * d;
     const auto query = job.queries.row_span(row).subspan(head * d, d);
-    const float sum = key_weights(query, job, kv_offset, shape.scale, weights.alpha[head], weights.bias[head],
-                                  weights.gamma[head], scratch);
+    const float sum = key_weights(query, job, kv_offset, shape.scale, weights.alpha[head],
+                                  weights.bias[head], weights.gamma[head], scratch);
     const float inverse = 1.0F / (sum + kTiny);
     float* out = job.out.row(row) + head * d;
     std::fill(out, out + d, 0.0F);

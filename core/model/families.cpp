@@ -58,10 +58,15 @@ const Family* find_family(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-Result<CanonicalNames> canonical_names(const Checkpoint& checkpoint) {
+const AliasFamily* alias_table(const Checkpoint& checkpoint) {
   const Family* family = find_family(checkpoint);
-  if (family == nullptr || family->aliases == nullptr) return CanonicalNames{};
-  return guess_names(*family->aliases, checkpoint);
+  return family == nullptr ? nullptr : family->aliases;
+}
+
+Result<CanonicalNames> canonical_names(const Checkpoint& checkpoint) {
+  const AliasFamily* aliases = alias_table(checkpoint);
+  if (aliases == nullptr) return CanonicalNames{};
+  return guess_names(*aliases, checkpoint);
 }
 
 std::string family_name(const Checkpoint& checkpoint) {

@@ -16,6 +16,9 @@ Result<std::unique_ptr<RecurrentModel>> load_model(const Checkpoint& checkpoint,
 // The name of the family that load_model would choose; empty when there is none.
 std::string family_name(const Checkpoint& checkpoint);
 
+// The foreign names of that family; null when it has no table of them.
+const AliasFamily* alias_table(const Checkpoint& checkpoint);
+
 // Guesses canonical tensor names where the family has a table of foreign ones; else nothing.
 Result<CanonicalNames> canonical_names(const Checkpoint& checkpoint);
 

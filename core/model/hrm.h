@@ -18,8 +18,8 @@ struct RefinementWeights {
   std::vector<float> gates;  // [trained steps] tanh already taken
 };
 
-Result<RefinementWeights> load_refinement(WeightLoader& loader, int64_t model_dim, int64_t refine_dim, int64_t n_steps,
-                                          double gate_scale);
+Result<RefinementWeights> load_refinement(WeightLoader& loader, int64_t model_dim,
+                                          int64_t refine_dim, int64_t n_steps, double gate_scale);
 
 struct RefinementWorkspace {
   Mat<float> joined;  // [n, 2 * model_dim]
@@ -29,7 +29,8 @@ struct RefinementWorkspace {
 };
 
 // One step of every group at its own Group::step; past the last gate that gate is used again.
-void refine(const Batch& batch, Team& team, RefinementWorkspace& scratch, const RefinementWeights& weights, float norm_eps,
-            MatView<const float> anchor, MatView<float> h);
+void refine(const Batch& batch, Team& team, RefinementWorkspace& scratch,
+            const RefinementWeights& weights, float norm_eps, MatView<const float> anchor,
+            MatView<float> h);
 
 }  // namespace plumb

@@ -9,7 +9,8 @@ namespace plumb {
 namespace {
 
 // Sinkhorn in one dimension: after the first division the sum is 1 but for eps.
-std::vector<double> normalised_exp(const HyperConnectionConfig& config, std::span<const float> stored) {
+std::vector<double> normalised_exp(const HyperConnectionConfig& config,
+                                   std::span<const float> stored) {
   std::vector<double> w(stored.size());
   for (size_t c = 0; c < w.size(); ++c) w[c] = std::exp(static_cast<double>(stored[c]));
   for (int t = 0; t < config.sinkhorn_iters; ++t) {
@@ -30,13 +31,15 @@ std::vector<float> narrowed(const std::vector<double>& w, double scale = 1) {
 
 std::vector<float> sigmoids(std::span<const float> stored, double scale) {
   std::vector<float> result(stored.size());
-  for (size_t c = 0; c < result.size(); ++c) result[c] = static_cast<float>(sigmoid(stored[c]) * scale);
+  for (size_t c = 0; c < result.size(); ++c)
+    result[c] = static_cast<float>(sigmoid(stored[c]) * scale);
   return result;
 }
 
 }  // namespace
 
-std::vector<float> read_weights(const HyperConnectionConfig& config, std::span<const float> stored) {
+std::vector<float> read_weights(const HyperConnectionConfig& config,
+                                std::span<const float> stored) {
   switch (config.read_map) {
     case ReadMap::kSoftmax:
       return narrowed(normalised_exp(config, stored));
@@ -48,7 +51,8 @@ std::vector<float> read_weights(const HyperConnectionConfig& config, std::span<c
   return {stored.begin(), stored.end()};
 }
 
-std::vector<float> write_weights(const HyperConnectionConfig& config, std::span<const float> stored) {
+std::vector<float> write_weights(const HyperConnectionConfig& config,
+                                 std::span<const float> stored) {
   switch (config.write_map) {
     case WriteMap::kSoftmax:
       return narrowed(normalised_exp(config, stored));
@@ -66,7 +70,8 @@ std::vector<float> mix_weights(std::span<const float> stored) {
   const float top = *std::max_element(stored.begin(), stored.end());
   std::vector<double> w(stored.size());
   double sum = 0;
-  for (size_t c = 0; c < w.size(); ++c) sum += w[c] = std::exp(static_cast<double>(stored[c]) - top);
+  for (size_t c = 0; c < w.size(); ++c)
+    sum += w[c] = std::exp(static_cast<double>(stored[c]) - top);
   return narrowed(w, 1 / sum);
 }
 
@@ -79,7 +84,8 @@ void split_streams(Team& team, MatView<const float> x, MatView<float> streams) {
   });
 }
 
-void read_streams(Team& team, std::span<const float> weights, MatView<const float> streams, MatView<float> h) {
+void read_streams(Team& team, std::span<const float> weights, MatView<const float> streams,
+                  MatView<float> h) {
   const size_t dim = h.cols();
   PLUMB_CHECK(streams.rows() == h.rows() && streams.cols() == weights.size() * dim);
   for_row_chunks(team, h.rows(), [&](size_t first, size_t count) {
@@ -94,7 +100,8 @@ void read_streams(Team& team, std::span<const float> weights, MatView<const floa
   });
 }
 
-void write_streams(Team& team, std::span<const float> weights, MatView<const float> branch, MatView<float> streams) {
+void write_streams(Team& team, std::span<const float> weights, MatView<const float> branch,
+                   MatView<float> streams) {
   const size_t dim = branch.cols();
   PLUMB_CHECK(streams.rows() == branch.rows() && streams.cols() == weights.size() * dim);
   for_row_chunks(team, branch.rows(), [&](size_t first, size_t count) {

@@ -26,7 +26,8 @@ struct HyperConnectionConfig {
 };
 
 std::vector<float> read_weights(const HyperConnectionConfig& config, std::span<const float> stored);
-std::vector<float> write_weights(const HyperConnectionConfig& config, std::span<const float> stored);
+std::vector<float> write_weights(const HyperConnectionConfig& config,
+                                 std::span<const float> stored);
 // Of the mix after the last layer: a plain softmax.
 std::vector<float> mix_weights(std::span<const float> stored);
 
@@ -40,8 +41,10 @@ struct HyperConnection {
 // Every stream of a token becomes its row of x [n, model_dim].
 void split_streams(Team& team, MatView<const float> x, MatView<float> streams);
 // h [n, model_dim] = sum_c weights[c] X_c, c ascending.
-void read_streams(Team& team, std::span<const float> weights, MatView<const float> streams, MatView<float> h);
+void read_streams(Team& team, std::span<const float> weights, MatView<const float> streams,
+                  MatView<float> h);
 // X_c += weights[c] * branch, branch [n, model_dim].
-void write_streams(Team& team, std::span<const float> weights, MatView<const float> branch, MatView<float> streams);
+void write_streams(Team& team, std::span<const float> weights, MatView<const float> branch,
+                   MatView<float> streams);
 
 }  // namespace plumb

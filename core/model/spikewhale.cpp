@@ -5,34 +5,11 @@
 
 #include "core/cache/kv_storage.h"
 #include "core/model/blocks.h"
-#include "core/model/engram.h"
-#include "core/model/hrm.h"
-#include "core/model/mla.h"
 #include "core/model/spikewhale_names.h"
+#include "core/model/spikewhale_weights.h"
 
 namespace plumb {
 namespace {
-
-constexpr size_t kMaxTabulatedPositions = 8192;
-
-struct SpikeWhaleBlock {
-  std::vector<float> attn_norm, ffn_norm;
-  MlaWeights attention;
-  FusedFeedForward feed_forward;
-  HyperConnection around_attention, around_ffn;  // empty without hyper-connections
-  float value_gate = 0;                          // tanh already taken
-};
-
-struct SpikeWhaleWeights {
-  Linear embedding;  // [vocab_size, model_dim]; also the head when that is absent
-  std::optional<Linear> head;
-  std::optional<Engram> engram;
-  std::vector<SpikeWhaleBlock> blocks;
-  std::vector<float> out_mix;  // weights, not as stored; empty without hyper-connections
-  std::optional<RefinementWeights> refinement;
-  std::vector<float> final_norm;
-  RopeTable rope;
-};
 
 struct SpikeWhaleWorkspace : Workspace {
   using Workspace::Workspace;
@@ -53,17 +30,24 @@ void copy_rows(MatView<const float> from, MatView<float> to) {
 
 class SpikeWhale final : public RecurrentModel {
  public:
-  SpikeWhale(const SpikeWhaleConfig& config, const MlaSpec& attention, SpikeWhaleWeights weights, ModelInfo info)
+  SpikeWhale(const SpikeWhaleConfig& config, const MlaSpec& attention, SpikeWhaleWeights weights,
+             ModelInfo info)
       : config_(config), attention_(attention), w_(std::move(weights)), info_(std::move(info)) {}
 
   const ModelInfo& info() const override { return info_; }
-  std::unique_ptr<Workspace> make_workspace(Team& team) const override { return std::make_unique<SpikeWhaleWorkspace>(team); }
-  Result<std::unique_ptr<SequenceCache>> make_cache(std::shared_ptr<const KvPolicy> policy) const override;
+  std::unique_ptr<Workspace> make_workspace(Team& team) const override {
+    return std::make_unique<SpikeWhaleWorkspace>(team);
+  }
+  Result<std::unique_ptr<SequenceCache>> make_cache(
+      std::shared_ptr<const KvPolicy> policy) const override;
   Status prelude(const Batch& batch, Workspace& workspace, MatView<float> injected) const override;
-  void initial_state(MatView<const float> injected, MatView<float> state) const override { copy_rows(injected, state); }
-  Status step(const Batch& batch, Workspace& workspace, MatView<const float> injected, MatView<float> state) const override;
-  Status readout(const Batch& batch, Workspace& workspace, MatView<const float> state, Readout mode, MatView<float> logits,
-                 MatView<float> latent) const override;
+  void initial_state(MatView<const float> injected, MatView<float> state) const override {
+    copy_rows(injected, state);
+  }
+  Status step(const Batch& batch, Workspace& workspace, MatView<const float> injected,
+              MatView<float> state) const override;
+  Status readout(const Batch& batch, Workspace& workspace, MatView<const float> state, Readout mode,
+                 MatView<float> logits, MatView<float> latent) const override;
   void keep_readout(const Batch& /*batch*/) const override {}
   Status set_noise(const StateNoise& noise) override;
 
@@ -80,15 +64,20 @@ class SpikeWhale final : public RecurrentModel {
   ModelInfo info_;
 };
 
-Result<std::unique_ptr<SequenceCache>> SpikeWhale::make_cache(std::shared_ptr<const KvPolicy> policy) const {
+Result<std::unique_ptr<SequenceCache>> SpikeWhale::make_cache(
+    std::shared_ptr<const KvPolicy> policy) const {
   if (policy != nullptr && policy->name() != "full")
-    return input_error("cache strategy \"{}\" shares keys among the steps of a recurrent core; the {} of family {} keep "
-                       "no keys, so it runs with \"full\" only", policy->name(), info_.axis, info_.family);
+    return input_error(
+        "cache strategy \"{}\" shares keys among the steps of a recurrent core; the {} of family "
+        "{} keep "
+        "no keys, so it runs with \"full\" only",
+        policy->name(), info_.axis, info_.family);
   if (policy == nullptr) {
     PLUMB_ASSIGN(policy, make_kv_policy("full", CacheIndex::kRecurrence, info_.layers, 0));
   }
   const size_t kv_dim = attention_.shape.n_kv_heads * attention_.shape.head_dim;
-  return std::unique_ptr<SequenceCache>(std::make_unique<KvCache>(info_.layers, kv_dim, std::move(policy)));
+  return std::unique_ptr<SequenceCache>(
+      std::make_unique<KvCache>(info_.layers, kv_dim, std::move(policy)));
 }
 
 // ws.input <- what the branch reads of the streams; without hyper-connections there is one stream.
@@ -120,7 +109,8 @@ Status SpikeWhale::block(const Batch& batch, SpikeWhaleWorkspace& ws, int index)
     for (size_t i = 0; i < n; ++i)
       for (size_t c = 0; c < e; ++c) ws.input(i, c) += w.value_gate * ws.embedded(i, c);
   rms_norm_rows(team, ws.input, w.attn_norm, norm_eps(), ws.normed);
-  PLUMB_RETURN_IF_ERROR(mla_attention(batch, ws, ws.attention, attention_, w_.rope, w.attention, place, ws.normed, ws.branch));
+  PLUMB_RETURN_IF_ERROR(mla_attention(batch, ws, ws.attention, attention_, w_.rope, w.attention,
+                                      place, ws.normed, ws.branch));
   write(ws, w.around_attention);
 
   read(ws, w.around_ffn);
@@ -137,7 +127,8 @@ Status SpikeWhale::block(const Batch& batch, SpikeWhaleWorkspace& ws, int index)
   return ok_status();
 }
 
-Status SpikeWhale::prelude(const Batch& batch, Workspace& workspace, MatView<float> injected) const {
+Status SpikeWhale::prelude(const Batch& batch, Workspace& workspace,
+                           MatView<float> injected) const {
   auto& ws = static_cast<SpikeWhaleWorkspace&>(workspace);
   const size_t n = injected.rows(), e = injected.cols();
   for (Mat<float>* rows : {&ws.input, &ws.normed, &ws.branch}) rows->resize(n, e);
@@ -152,23 +143,28 @@ Status SpikeWhale::prelude(const Batch& batch, Workspace& workspace, MatView<flo
     ws.streams.resize(n, static_cast<size_t>(config_.streams.n_streams) * e);
     split_streams(*ws.team, ws.input, ws.streams);
   }
-  for (int index = 0; index < config_.n_layers; ++index) PLUMB_RETURN_IF_ERROR(block(batch, ws, index));
+  for (int index = 0; index < config_.n_layers; ++index)
+    PLUMB_RETURN_IF_ERROR(block(batch, ws, index));
   mix(ws, injected);
   fire(ws.taps, Tap::kInjected, {}, injected);
   return ok_status();
 }
 
-Status SpikeWhale::step(const Batch& batch, Workspace& workspace, MatView<const float> injected, MatView<float> state) const {
+Status SpikeWhale::step(const Batch& batch, Workspace& workspace, MatView<const float> injected,
+                        MatView<float> state) const {
   auto& ws = static_cast<SpikeWhaleWorkspace&>(workspace);
   if (!w_.refinement)
-    return input_error("this checkpoint has no HRM refinement (use_hrm_refine is false), so it runs 0 {} only", info_.axis);
+    return input_error(
+        "this checkpoint has no HRM refinement (use_hrm_refine is false), so it runs 0 {} only",
+        info_.axis);
   refine(batch, *ws.team, ws.refinement, *w_.refinement, norm_eps(), injected, state);
-  fire(ws.taps, Tap::kState, {Stage::kCore, 0, batch.groups.empty() ? 0 : batch.groups.front().step}, state);
+  fire(ws.taps, Tap::kState,
+       {Stage::kCore, 0, batch.groups.empty() ? 0 : batch.groups.front().step}, state);
   return ok_status();
 }
 
-Status SpikeWhale::readout(const Batch& /*batch*/, Workspace& workspace, MatView<const float> state, Readout mode,
-                           MatView<float> logits, MatView<float> latent) const {
+Status SpikeWhale::readout(const Batch& /*batch*/, Workspace& workspace, MatView<const float> state,
+                           Readout mode, MatView<float> logits, MatView<float> latent) const {
   auto& ws = static_cast<SpikeWhaleWorkspace&>(workspace);
   const TapBus* taps = mode == Readout::kKeep ? ws.taps : nullptr;
   const Place place{Stage::kCoda, 0, 0};
@@ -185,7 +181,8 @@ Status SpikeWhale::readout(const Batch& /*batch*/, Workspace& workspace, MatView
 
 Status SpikeWhale::set_noise(const StateNoise& noise) {
   if (noise.kind == StateNoise::Kind::kNone) return ok_status();
-  return input_error("test-time noise acts on a drawn recurrent state; family {} defines its own", info_.family);
+  return input_error("test-time noise acts on a drawn recurrent state; family {} defines its own",
+                     info_.family);
 }
 
 MlaSpec attention_spec(const SpikeWhaleConfig& c) {
@@ -203,85 +200,6 @@ MlaSpec attention_spec(const SpikeWhaleConfig& c) {
   return spec;
 }
 
-Result<HyperConnection> load_connection(WeightLoader& loader, const HyperConnectionConfig& c, const std::string& site) {
-  PLUMB_ASSIGN(const std::vector<float> read, load_assumed(loader, AssumedVector::kStreamRead, site, c.n_streams));
-  PLUMB_ASSIGN(const std::vector<float> write, load_assumed(loader, AssumedVector::kStreamWrite, site, c.n_streams));
-  return HyperConnection{read_weights(c, read), write_weights(c, write)};
-}
-
-Result<SpikeWhaleBlock> load_block(WeightLoader& loader, const SpikeWhaleConfig& c, const MlaSpec& spec, int index) {
-  const std::string name = fmt::format("model.layers.{}.", index), ffn = name + "ffn.";
-  SpikeWhaleBlock block;
-  PLUMB_ASSIGN(block.attn_norm, loader.vector(name + "attn_norm.weight", {c.model_dim}));
-  PLUMB_ASSIGN(block.ffn_norm, loader.vector(name + "ffn_norm.weight", {c.model_dim}));
-  PLUMB_ASSIGN(block.attention, load_mla(loader, name + "attn.", spec, c.model_dim));
-  PLUMB_ASSIGN(block.feed_forward.fc,
-               loader.stacked({{ffn + "gate_proj.weight", c.ff_dim}, {ffn + "up_proj.weight", c.ff_dim}}, c.model_dim));
-  PLUMB_ASSIGN(block.feed_forward.proj, loader.linear(ffn + "down_proj.weight", c.model_dim, c.ff_dim));
-  if (c.value_embed) {
-    PLUMB_ASSIGN(const std::vector<float> gate, loader.vector(name + "ve_gate", {1}));
-    block.value_gate = std::tanh(gate[0]);
-  }
-  if (c.has_streams) {
-    PLUMB_ASSIGN(block.around_attention, load_connection(loader, c.streams, name + "hc_attn"));
-    PLUMB_ASSIGN(block.around_ffn, load_connection(loader, c.streams, name + "hc_ffn"));
-  }
-  return block;
-}
-
-// The stored tables of layer 0, which all layers share; else the same from rope_theta.
-Result<RopeTable> load_rope(WeightLoader& loader, const SpikeWhaleConfig& c, std::vector<std::string>& notes) {
-  const int64_t half = c.rope_dim / 2;
-  for (int layer = 0; layer < c.n_layers; ++layer)
-    for (const char* buffer : {"inv_freq", "cos_cache", "sin_cache"})
-      loader.ignore(fmt::format("model.layers.{}.attn.rope.{}", layer, buffer));
-  const std::string cos_name = "model.layers.0.attn.rope.cos_cache", sin_name = "model.layers.0.attn.rope.sin_cache";
-  if (!loader.has(cos_name) && !loader.has(sin_name)) {
-    notes.push_back("no rope tables in the file: they were computed from rope_theta");
-    return RopeTable(rope_frequencies(static_cast<size_t>(c.rope_dim), c.rope_theta),
-                     std::min(static_cast<size_t>(c.max_positions), kMaxTabulatedPositions));
-  }
-  PLUMB_ASSIGN(const std::vector<float> cos, loader.vector(cos_name, {c.max_positions, half}));
-  PLUMB_ASSIGN(const std::vector<float> sin, loader.vector(sin_name, {c.max_positions, half}));
-  Mat<float> cos_table(static_cast<size_t>(c.max_positions), static_cast<size_t>(half)), sin_table = cos_table;
-  std::copy(cos.begin(), cos.end(), cos_table.data());
-  std::copy(sin.begin(), sin.end(), sin_table.data());
-  return RopeTable(std::move(cos_table), std::move(sin_table));
-}
-
-Result<SpikeWhaleWeights> load_weights(WeightLoader& loader, const SpikeWhaleConfig& c, const MlaSpec& spec,
-                                       std::vector<std::string>& notes) {
-  SpikeWhaleWeights w;
-  PLUMB_ASSIGN(w.embedding, loader.linear("model.embed_tokens.weight", c.vocab_size, c.model_dim));
-  if (!c.tied) {
-    PLUMB_ASSIGN(Linear head, loader.linear("lm_head.weight", c.vocab_size, c.model_dim));
-    w.head = std::move(head);
-  } else if (loader.has("lm_head.weight")) {
-    PLUMB_RETURN_IF_ERROR(loader.tensor("lm_head.weight", {c.vocab_size, c.model_dim}));
-  }
-  if (c.has_engram) {
-    PLUMB_ASSIGN(Engram engram, Engram::load(c.engram, c.vocab_size, c.model_dim, loader));
-    w.engram = std::move(engram);
-  }
-  for (int index = 0; index < c.n_layers; ++index) {
-    PLUMB_ASSIGN(SpikeWhaleBlock block, load_block(loader, c, spec, index));
-    w.blocks.push_back(std::move(block));
-  }
-  if (c.has_streams) {
-    PLUMB_ASSIGN(const std::vector<float> stored,
-                 load_assumed(loader, AssumedVector::kStreamMix, "model.hc_out_mix", c.streams.n_streams));
-    w.out_mix = mix_weights(stored);
-  }
-  if (c.has_refinement) {
-    PLUMB_ASSIGN(RefinementWeights refinement,
-                 load_refinement(loader, c.model_dim, c.refine_dim, c.refine_steps, c.refine_gate_scale));
-    w.refinement = std::move(refinement);
-  }
-  PLUMB_ASSIGN(w.final_norm, loader.vector("model.norm.weight", {c.model_dim}));
-  PLUMB_ASSIGN(w.rope, load_rope(loader, c, notes));
-  return w;
-}
-
 ModelInfo describe(const SpikeWhaleConfig& c) {
   ModelInfo info;
   info.family = "spikewhale";
@@ -295,12 +213,15 @@ ModelInfo describe(const SpikeWhaleConfig& c) {
   info.default_steps = c.has_refinement ? c.refine_steps : 0;
   info.max_positions = c.max_positions;
   info.stop_ids = c.stop_ids;
-  info.taps = {Tap::kEmbedding, Tap::kInjected, Tap::kBlockOut, Tap::kAttentionOut, Tap::kQuery, Tap::kKey,
-               Tap::kFeedForwardOut, Tap::kState, Tap::kLatent, Tap::kHeadInput, Tap::kLogits};
+  info.taps = {Tap::kEmbedding, Tap::kInjected,  Tap::kBlockOut,       Tap::kAttentionOut,
+               Tap::kQuery,     Tap::kKey,       Tap::kFeedForwardOut, Tap::kState,
+               Tap::kLatent,    Tap::kHeadInput, Tap::kLogits};
   info.notes = c.notes;
   if (c.has_refinement)
-    info.notes.push_back(fmt::format("trained with {} HRM refinement pass(es); more of them are extrapolation and use the last "
-                                     "gate again", c.refine_steps));
+    info.notes.push_back(fmt::format(
+        "trained with {} HRM refinement pass(es); more of them are extrapolation and use the last "
+        "gate again",
+        c.refine_steps));
   else
     info.notes.emplace_back("no HRM refinement in this checkpoint: 0 passes only");
   return info;
@@ -311,11 +232,14 @@ ModelInfo describe(const SpikeWhaleConfig& c) {
 std::vector<PartCount> spikewhale_parts(const SpikeWhaleConfig& c, int64_t training_heads) {
   const int64_t e = c.model_dim, v = c.vocab_size, layers = c.n_layers, d = c.head_dim;
   const int64_t q = int64_t{c.n_heads} * d, kv = int64_t{c.n_kv_heads} * d;
-  const int64_t attention = c.q_rank * (e + 1 + q) + 2 * kv * e + c.o_rank * (q + e) + (c.norm_heads ? 2 * d : 0) +
-                            (c.erf_attention ? 3 * int64_t{c.n_heads} : 0) + (c.value_embed ? 1 : 0);
+  const int64_t attention =
+      c.q_rank * (e + 1 + q) + 2 * kv * e + c.o_rank * (q + e) + (c.norm_heads ? 2 * d : 0) +
+      (c.erf_attention ? 3 * int64_t{c.n_heads} : 0) + (c.value_embed ? 1 : 0);
   std::vector<PartCount> parts = {{"embedding", v * e}};
   if (c.has_engram)
-    parts.push_back({"engram", c.engram.compress_dim * e + int64_t{c.engram.n_heads} * c.engram.table_size * e + 2 * e * e + 4 * e});
+    parts.push_back({"engram", c.engram.compress_dim * e +
+                                   int64_t{c.engram.n_heads} * c.engram.table_size * e + 2 * e * e +
+                                   4 * e});
   parts.push_back({"attention", layers * attention});
   parts.push_back({"feed-forward", layers * 3 * c.ff_dim * e});
   parts.push_back({"norms", (2 * layers + 1) * e});
@@ -329,12 +253,14 @@ std::vector<PartCount> spikewhale_parts(const SpikeWhaleConfig& c, int64_t train
   return parts;
 }
 
-Result<std::unique_ptr<RecurrentModel>> load_spikewhale(const Checkpoint& checkpoint, Precision precision, Team& team) {
+Result<std::unique_ptr<RecurrentModel>> load_spikewhale(const Checkpoint& checkpoint,
+                                                        Precision precision, Team& team) {
   PLUMB_ASSIGN(const SpikeWhaleConfig config, read_spikewhale_config(checkpoint));
   WeightLoader loader(checkpoint, precision, team);
   const MlaSpec spec = attention_spec(config);
   ModelInfo info = describe(config);
-  PLUMB_ASSIGN(SpikeWhaleWeights weights, load_weights(loader, config, spec, info.notes));
+  PLUMB_ASSIGN(SpikeWhaleWeights weights,
+               load_spikewhale_weights(loader, config, spec, info.notes));
   int64_t training_heads = 0, stored = 0;
   for (const TensorInfo& tensor : checkpoint.tensors()) {
     stored += static_cast<int64_t>(tensor.element_count());
@@ -347,8 +273,10 @@ Result<std::unique_ptr<RecurrentModel>> load_spikewhale(const Checkpoint& checkp
   int64_t unique = 0;
   for (const PartCount& part : info.parts) unique += part.parameters;
   if (stored != unique)
-    info.notes.push_back(fmt::format("{} numbers are stored, {} of them parameters: the rest are rope tables, hash projections "
-                                     "and a copy of the tied head, as far as the file has them", stored, unique));
+    info.notes.push_back(fmt::format(
+        "{} numbers are stored, {} of them parameters: the rest are rope tables, hash projections "
+        "and a copy of the tied head, as far as the file has them",
+        stored, unique));
   return std::unique_ptr<RecurrentModel>(
       std::make_unique<SpikeWhale>(config, spec, std::move(weights), std::move(info)));
 }

@@ -16,7 +16,8 @@
 
 namespace plumb {
 
-Result<std::unique_ptr<RecurrentModel>> load_spikewhale(const Checkpoint& checkpoint, Precision precision, Team& team);
+Result<std::unique_ptr<RecurrentModel>> load_spikewhale(const Checkpoint& checkpoint,
+                                                        Precision precision, Team& team);
 
 // Unique parameters by part, without the buffers and the copy of a tied head that files hold
 // besides; `training_heads` is the count of the heads that only training uses.

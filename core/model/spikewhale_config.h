@@ -1,6 +1,6 @@
-// Configuration of a SpikeWhaleLM checkpoint (Byrne, Escarda; spikewhale.md section 1): config.json,
-// or, without one, what tensors decide. The switches whose published value is only assumed are
-// here, each in one place with its names.
+// Configuration of a SpikeWhaleLM checkpoint (Byrne, Escarda; spikewhale.md section 1):
+// config.json, or, without one, what tensors decide. The switches whose published value is only
+// assumed are here, each in one place with its names.
 #pragma once
 
 #include <cstdint>
@@ -21,15 +21,15 @@ struct SpikeWhaleConfig {
   int q_rank = 0, o_rank = 0;  // q_lora_rank, o_lora_rank
   int ff_dim = 0;              // moe_intermediate_size: the dense width as well
   double rope_theta = 10000, norm_eps = 1e-6;
-  bool norm_heads = true;         // use_qk_norm
-  bool exclusive = true;          // use_xsa
-  bool erf_attention = false;     // use_derf
-  bool erf_mask_always = true;    // derf_mask: causal; else the reference's leak inside a chunk
-  bool value_embed = false;       // use_value_embed
-  bool tied = true;               // tie_word_embeddings
-  bool has_engram = false;        // use_engram
+  bool norm_heads = true;       // use_qk_norm
+  bool exclusive = true;        // use_xsa
+  bool erf_attention = false;   // use_derf
+  bool erf_mask_always = true;  // derf_mask: causal; else the reference's leak inside a chunk
+  bool value_embed = false;     // use_value_embed
+  bool tied = true;             // tie_word_embeddings
+  bool has_engram = false;      // use_engram
   EngramConfig engram;
-  bool has_streams = false;       // use_hyper_connections
+  bool has_streams = false;  // use_hyper_connections
   HyperConnectionConfig streams;
   bool has_refinement = false;    // use_hrm_refine
   int refine_dim = 0;             // hrm_refine_dim

@@ -12,8 +12,12 @@ struct AssumedRow {
 };
 
 constexpr std::array<AssumedRow, 4> kAssumed = {{
-    {AssumedVector::kStreamRead, "read weights", {"pre_logits", "pre_weight", "pre", "read_logits"}},
-    {AssumedVector::kStreamWrite, "write weights", {"post_logits", "post_weight", "post", "write_logits"}},
+    {AssumedVector::kStreamRead,
+     "read weights",
+     {"pre_logits", "pre_weight", "pre", "read_logits"}},
+    {AssumedVector::kStreamWrite,
+     "write weights",
+     {"post_logits", "post_weight", "post", "write_logits"}},
     {AssumedVector::kStreamMix, "output mix", {"logits", "weight", nullptr, nullptr}},
     {AssumedVector::kEngramGate, "gate scale", {"gamma", "scale", nullptr, nullptr}},
 }};
@@ -23,14 +27,15 @@ std::string found_at(const Checkpoint& checkpoint, const std::string& site) {
   std::string list;
   for (const TensorInfo& tensor : checkpoint.tensors())
     if (tensor.name.starts_with(site + "."))
-      list += fmt::format("{}{} {}", list.empty() ? "" : ", ", quote_name(tensor.name), shape_text(tensor.shape));
+      list += fmt::format("{}{} {}", list.empty() ? "" : ", ", quote_name(tensor.name),
+                          shape_text(tensor.shape));
   return list.empty() ? "no tensor" : list;
 }
 
 }  // namespace
 
-Result<std::vector<float>> load_assumed(WeightLoader& loader, AssumedVector which, const std::string& site,
-                                        int64_t extent) {
+Result<std::vector<float>> load_assumed(WeightLoader& loader, AssumedVector which,
+                                        const std::string& site, int64_t extent) {
   const AssumedRow& row = kAssumed[static_cast<size_t>(which)];
   std::string name, tried;
   int matches = 0;
@@ -42,9 +47,11 @@ Result<std::vector<float>> load_assumed(WeightLoader& loader, AssumedVector whic
     ++matches;
   }
   if (matches != 1)
-    return input_error("{}: the {} of \"{}\" should be one tensor called {}, found {}; --namemap can give it its name",
-                       loader.checkpoint().display_name(), row.meaning, site, tried,
-                       found_at(loader.checkpoint(), site));
+    return input_error(
+        "{}: the {} of \"{}\" should be one tensor called {}, found {}; --namemap can give it its "
+        "name",
+        loader.checkpoint().display_name(), row.meaning, site, tried,
+        found_at(loader.checkpoint(), site));
   if (loader.checkpoint().find(name)->shape.size() == 2) return loader.vector(name, {1, extent});
   return loader.vector(name, {extent});
 }

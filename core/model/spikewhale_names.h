@@ -13,10 +13,10 @@ namespace plumb {
 
 enum class AssumedVector : uint8_t { kStreamRead, kStreamWrite, kStreamMix, kEngramGate };
 
-// "{site}.{spelling}" of the one spelling that the checkpoint has; shape [extent] or [1, extent]. An
-// error lists what the site does hold.
-Result<std::vector<float>> load_assumed(WeightLoader& loader, AssumedVector which, const std::string& site,
-                                        int64_t extent);
+// "{site}.{spelling}" of the one spelling that the checkpoint has; shape [extent] or [1, extent].
+// An error lists what the site does hold.
+Result<std::vector<float>> load_assumed(WeightLoader& loader, AssumedVector which,
+                                        const std::string& site, int64_t extent);
 
 // Heads that only training uses: multi-token prediction and JEPA.
 bool is_training_head(std::string_view tensor);

@@ -73,6 +73,9 @@ void Team::dispatch(size_t n_parts, Call call, void* target) {
 void Team::work() {
   uint32_t seen = 0;
   for (;;) {
+    // Asked before every sleep: the generation that told us to stop may be the one we took for a
+    // loop's, below, and then no other will come.
+    if (stopping_.load()) return;
     uint32_t now = generation_.load(std::memory_order_acquire);
     for (int spin = 0; now == seen && spin < kSpins; ++spin) {
       relax();
@@ -82,7 +85,6 @@ void Team::work() {
       generation_.wait(seen, std::memory_order_acquire);
       continue;
     }
-    if (stopping_.load()) return;
     inside_.fetch_add(1, std::memory_order_acq_rel);
     // Only the newest generation is worth joining; an older one is over.
     now = generation_.load(std::memory_order_acquire);

@@ -16,7 +16,7 @@ Json describe_sampler(const SamplerOptions& s) {
           {"repetition_penalty", s.repetition_penalty}, {"dry_multiplier", s.dry_multiplier}, {"seed", s.seed}};
 }
 
-Json describe(const GenerateOptions& options, const GenerateRequest& request, const ModelInfo& info) {
+Json describe(const GenerateOptions& options, const GenerateRequest& request, const ModelInfo& info, const TextOutput& text) {
   Json settings = {{"family", info.family},
                    {"num_steps", request.num_steps >= 0 ? Json(request.num_steps) : Json("own halting")},
                    {"rule", nullptr},
@@ -31,6 +31,7 @@ Json describe(const GenerateOptions& options, const GenerateRequest& request, co
                    {"dtype", options.model.dtype},
                    {"stop_ids", request.stop_ids},
                    {"sampling", describe_sampler(request.sampler)}};
+  if (!text.has_text()) settings["no_text"] = text.why_none();
   if (info.segments) {
     settings["segment_len"] = request.segment_len > 0 ? request.segment_len : info.segment_len;
     settings["segment_mode"] = segment_mode_name(request.segment_mode);
@@ -125,7 +126,7 @@ Status run_wavefront(const GenerateOptions& options, const GenerateRequest& requ
   }
   std::vector<int> steps = {wave.num_steps};
   for (size_t p = n_prompt + 1; p < result.tokens.size(); ++p) steps.push_back(s.steps_by_position[p]);
-  Json settings = describe(options, request, open.model->info());
+  Json settings = describe(options, request, open.model->info(), text);
   settings["wavefront"] = {{"inner_steps", wave.inner_steps}, {"freeze", freeze_rule_name(wave.freeze)},
                            {"freeze_threshold", wave.threshold}, {"headway", wave.headway}, {"max_wave", wave.max_wave},
                            {"ema_embeds", wave.ema_embeds}, {"state_noise", wave.state_noise},
@@ -166,7 +167,7 @@ Status run_best_of(const GenerateOptions& options, const GenerateRequest& reques
   Json json = describe_all(chosen, false, text);
   json["best"] = best.best;
   json["best_of"] = candidates;
-  json["settings"] = describe(options, request, open.model->info());
+  json["settings"] = describe(options, request, open.model->info(), text);
   print_json(json);
   return ok_status();
 }
@@ -184,7 +185,7 @@ Status run_plain(const GenerateOptions& options, GenerateRequest request, const 
       std::fprintf(stderr, "plumb: note: stopped at the model's last position, %d\n", open.model->info().max_positions);
   if (options.json) {
     Json json = describe_all(all, batch, text);
-    json["settings"] = describe(options, request, open.model->info());
+    json["settings"] = describe(options, request, open.model->info(), text);
     print_json(json);
     return ok_status();
   }
@@ -222,7 +223,7 @@ Status run(const GenerateOptions& options) {
   const Tokenizer* words = tokenizer.ok() ? tokenizer.value().get() : nullptr;
   PLUMB_RETURN_IF_ERROR(read_prompts(options, words, request));
   PLUMB_ASSIGN(request.stop_ids, resolve_stop_ids(options, info, words));
-  const TextOutput text(words);
+  const TextOutput text(words, tokenizer.ok() ? "" : tokenizer.error().message);
   if (options.wavefront) return run_wavefront(options, request, open, text);
   if (options.best_of > 0) return run_best_of(options, request, open, text);
   return run_plain(options, std::move(request), open, text);

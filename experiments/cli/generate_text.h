@@ -15,9 +15,11 @@ namespace plumb::cli {
 class TextOutput {
  public:
   // Null: everything that needs text is null, and ids stand for it.
-  explicit TextOutput(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
+  explicit TextOutput(const Tokenizer* tokenizer, std::string why_none = "")
+      : tokenizer_(tokenizer), why_none_(std::move(why_none)) {}
 
   bool has_text() const { return tokenizer_ != nullptr; }
+  const std::string& why_none() const { return why_none_; }
   std::string decode(std::span<const int32_t> ids) const;
   // What the tokens after the prompt add to it: decoding depends on what stands before.
   std::string added(std::span<const int32_t> tokens, size_t n_prompt) const;
@@ -28,6 +30,7 @@ class TextOutput {
 
  private:
   const Tokenizer* tokenizer_;
+  std::string why_none_;
 };
 
 // Prints new text as soon as its characters are complete, and finds stop texts in it.

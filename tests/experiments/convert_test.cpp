@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "core/kernels/rope.h"
 #include "tests/core/model/layered_fixture.h"
 
 namespace plumb {
@@ -142,6 +143,23 @@ TEST(Convert, TorchFileBecomesTheSameModelUnderCanonicalNames) {
   EXPECT_TRUE(model->info().notes.empty()) << model->info().notes[0];  // the config leaves nothing open
   const std::vector<int32_t> ids = {1, 22, 3, 44, 5, 66, 7, 88, 9, 110, 11};
   expect_same_bits(run(*model, ids), run(*original, ids), "converted");
+}
+
+TEST(Convert, BuffersDecideTheConfigAndAreLeftOut) {
+  const TempDir source, out;
+  const Checkpoint plain = open(golden_file("crowfeather"));
+  std::vector<NamedTensor> tensors;
+  for (const TensorInfo& t : plain.tensors()) tensors.push_back({t.name, t.dtype, t.shape, {t.data, t.bytes}});
+  const std::vector<float> frequencies = rope_frequencies(16, 500000.0);
+  tensors.push_back(f32_tensor("rope.inv_freq", {8}, frequencies));
+  ASSERT_TRUE(write_safetensors(source / "model.safetensors", tensors).ok());
+  Json config = read_json(golden_file("crowfeather/config.json"));
+  config.erase("rope_theta");
+  source.write("config.json", config.dump());
+  const auto report = convert_to_safetensors(open(source.path()), {}, out.path());
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  expect_same_tensors(open(out.path()), plain);
+  EXPECT_EQ(read_json(out / "config.json")["rope_theta"], 500000.0);
 }
 
 TEST(Convert, StoresTheAskedTypeAndRefusesWhatItCannotHold) {

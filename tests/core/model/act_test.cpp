@@ -154,7 +154,9 @@ TEST_P(ActVariant, CountsItsParameters) {
   ASSERT_TRUE(checkpoint.ok());
   int64_t stored = 0, counted = 0;
   for (const TensorInfo& tensor : checkpoint.value().tensors()) stored += static_cast<int64_t>(tensor.element_count());
-  for (const PartCount& part : load_variant(GetParam())->info().parts) counted += part.parameters;
+  const auto model = load_variant(GetParam());
+  ASSERT_NE(model, nullptr);
+  for (const PartCount& part : model->info().parts) counted += part.parameters;
   EXPECT_EQ(counted, stored);
 }
 

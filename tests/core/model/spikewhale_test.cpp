@@ -34,14 +34,16 @@ std::unique_ptr<SequenceCache> new_cache(const RecurrentModel& model) {
 }
 
 // One row of logits after another, in calls of these sizes; the last size repeats.
-Mat<float> run_chunks(const RecurrentModel& model, const std::vector<int32_t>& ids, std::vector<size_t> sizes) {
+Mat<float> run_chunks(const RecurrentModel& model, const std::vector<int32_t>& ids,
+                      std::vector<size_t> sizes) {
   const auto cache = new_cache(model);
   Mat<float> logits(ids.size(), static_cast<size_t>(model.info().vocab_size));
   size_t call = 0;
   for (size_t first = 0; first < ids.size();) {
     const size_t count = std::min(sizes[std::min(call++, sizes.size() - 1)], ids.size() - first);
     const auto begin = ids.begin() + static_cast<std::ptrdiff_t>(first);
-    const Mat<float> rows = run(model, {begin, begin + static_cast<std::ptrdiff_t>(count)}, -1, static_cast<int>(first), cache.get());
+    const Mat<float> rows = run(model, {begin, begin + static_cast<std::ptrdiff_t>(count)}, -1,
+                                static_cast<int>(first), cache.get());
     std::copy(rows.data(), rows.data() + rows.size(), logits.row(first));
     first += count;
   }
@@ -51,29 +53,34 @@ Mat<float> run_chunks(const RecurrentModel& model, const std::vector<int32_t>& i
 // Shows every firing of some taps.
 class Watch final : public TapObserver {
  public:
-  explicit Watch(std::function<void(Tap, const Place&, MatView<const float>)> look) : look_(std::move(look)) {}
+  explicit Watch(std::function<void(Tap, const Place&, MatView<const float>)> look)
+      : look_(std::move(look)) {}
   bool wants(Tap, const Place&) override { return true; }
-  void show(Tap tap, const Place& place, MatView<const float> rows) override { look_(tap, place, rows); }
+  void show(Tap tap, const Place& place, MatView<const float> rows) override {
+    look_(tap, place, rows);
+  }
 
  private:
   std::function<void(Tap, const Place&, MatView<const float>)> look_;
 };
 
 struct TensorEdit {
-  std::string name;             // empty: left out
+  std::string name;  // empty: left out
   std::vector<int64_t> shape;
 };
 
 // A golden checkpoint with tensors renamed, reshaped or left out, and its config or none.
-std::filesystem::path edited(const TempDir& dir, const char* folder, const std::function<void(TensorEdit&)>& edit,
-                             const Json* config, const std::vector<NamedTensor>& more = {}) {
+std::filesystem::path edited(const TempDir& dir, const char* folder,
+                             const std::function<void(TensorEdit&)>& edit, const Json* config,
+                             const std::vector<NamedTensor>& more = {}) {
   auto file = open_safetensors(kDir / folder / "model.safetensors");
   EXPECT_TRUE(file.ok());
   std::vector<NamedTensor> tensors = more;
   for (const TensorInfo& tensor : file.value().tensors) {
     TensorEdit changed{tensor.name, tensor.shape};
     edit(changed);
-    if (!changed.name.empty()) tensors.push_back({changed.name, tensor.dtype, changed.shape, {tensor.data, tensor.bytes}});
+    if (!changed.name.empty())
+      tensors.push_back({changed.name, tensor.dtype, changed.shape, {tensor.data, tensor.bytes}});
   }
   EXPECT_TRUE(write_safetensors(dir / "model.safetensors", tensors).ok());
   if (config != nullptr) dir.write("config.json", config->dump());
@@ -92,7 +99,8 @@ TEST(SpikeWhale, EveryDepthMatchesTheReferencePastTheLastGateToo) {
   EXPECT_EQ(model->info().axis, "HRM refinement passes");
   EXPECT_EQ(model->info().default_steps, 3);
   for (const int depth : {0, 1, 2, 3, 4, 6, 8})
-    expect_reference(run(*model, prompt("full", "p5"), depth), fmt::format("full.p5.logits_hrm_steps_{}", depth));
+    expect_reference(run(*model, prompt("full", "p5"), depth),
+                     fmt::format("full.p5.logits_hrm_steps_{}", depth));
 }
 
 TEST(SpikeWhale, WhatHappensInsideMatchesTheReference) {
@@ -101,19 +109,27 @@ TEST(SpikeWhale, WhatHappensInsideMatchesTheReference) {
   size_t seen = 0;
   Watch watch([&](Tap tap, const Place& place, MatView<const float> rows) {
     ++seen;
-    if (tap == Tap::kAttentionOut && place.block == 0) expect_reference(rows, "full.p40.layer0.attn_out");
-    else if (tap == Tap::kBlockOut && place.block == 2) expect_reference(rows, "full.p40.hc_out_mix");
-    else if (tap == Tap::kInjected) expect_reference(rows, "full.p40.hc_out_mix");
-    else if (tap == Tap::kState && place.step == 2) expect_reference(rows, "full.p40.hrm_step2");
-    else if (tap == Tap::kHeadInput) expect_reference(rows, "full.p40.final_norm");
-    else if (tap == Tap::kLogits) expect_reference(rows, "full.p40.logits");
-    else --seen;
+    if (tap == Tap::kAttentionOut && place.block == 0)
+      expect_reference(rows, "full.p40.layer0.attn_out");
+    else if (tap == Tap::kBlockOut && place.block == 2)
+      expect_reference(rows, "full.p40.hc_out_mix");
+    else if (tap == Tap::kInjected)
+      expect_reference(rows, "full.p40.hc_out_mix");
+    else if (tap == Tap::kState && place.step == 2)
+      expect_reference(rows, "full.p40.hrm_step2");
+    else if (tap == Tap::kHeadInput)
+      expect_reference(rows, "full.p40.final_norm");
+    else if (tap == Tap::kLogits)
+      expect_reference(rows, "full.p40.logits");
+    else
+      --seen;
     if (tap == Tap::kKey && place.block == 0) {
       // Stored head by head, shown row by row.
       const std::vector<float> keys = goldens().floats("full.p40.cache_k_layer0");
       for (size_t i = 0; i < rows.rows(); ++i)
         for (size_t c = 0; c < rows.cols(); ++c)
-          ASSERT_NEAR(rows(i, c), keys[(c / 16 * rows.rows() + i) * 16 + c % 16], 3e-4) << i << " " << c;
+          ASSERT_NEAR(rows(i, c), keys[(c / 16 * rows.rows() + i) * 16 + c % 16], 3e-4)
+              << i << " " << c;
       ++seen;
     }
   });
@@ -151,16 +167,21 @@ TEST(SpikeWhale, EveryAssumedFormMatchesTheReference) {
     for (const char* write : {"softmax", "softmax_x_n", "sigmoid_x_2", "raw"})
       expect_reference(last_row({{"hc_read_map", read}, {"hc_write_map", write}}),
                        fmt::format("full.p5.variant_hc.pre_{}.post_{}.logits", read, write));
-  expect_reference(last_row({{"engram_gate_input", "hidden_retrieved"}}), "full.p5.variant_gate.cat_x_retrieved.logits");
-  expect_reference(last_row({{"engram_gate_form", "erf_only"}}), "full.p5.variant_gate.gamma_erf_only.logits");
+  expect_reference(last_row({{"engram_gate_input", "hidden_retrieved"}}),
+                   "full.p5.variant_gate.cat_x_retrieved.logits");
+  expect_reference(last_row({{"engram_gate_form", "erf_only"}}),
+                   "full.p5.variant_gate.gamma_erf_only.logits");
 }
 
 TEST(SpikeWhale, GreedyTextOverACacheIsTheReferenceText) {
   const TempDir dir;
   const Json expected = read_json(kDir / "goldens.json")["full"];
   for (const bool context : {true, false}) {
-    const auto model = load(kDir / "full", with_config(dir, kDir / "full/config.json", {{"engram_context", context ? "on" : "off"}}));
-    for (const auto& [name, ids] : expected[context ? "greedy" : "greedy_without_context"].items()) {
+    const auto model = load(
+        kDir / "full",
+        with_config(dir, kDir / "full/config.json", {{"engram_context", context ? "on" : "off"}}));
+    for (const auto& [name, ids] :
+         expected[context ? "greedy" : "greedy_without_context"].items()) {
       const auto cache = new_cache(*model);
       std::vector<int32_t> call = expected["prompts"][name].get<std::vector<int32_t>>(), text;
       Mat<float> rows(8, 320);
@@ -183,7 +204,8 @@ TEST(SpikeWhale, ACacheGivesTheBitsOfAWholePass) {
     const auto ids = prompt(folder, "p40");
     const Mat<float> whole = run(*model, ids);
     expect_same_bits(run_chunks(*model, ids, {1}), whole, fmt::format("{} token by token", folder));
-    expect_same_bits(run_chunks(*model, ids, {7, 1, 20, 12}), whole, fmt::format("{} in chunks", folder));
+    expect_same_bits(run_chunks(*model, ids, {7, 1, 20, 12}), whole,
+                     fmt::format("{} in chunks", folder));
   }
 }
 
@@ -204,7 +226,8 @@ TEST(SpikeWhale, GoingBackRollsTheEngramBackToo) {
 
 TEST(SpikeWhale, TheLeakOfThePublishedErfAttentionCanBeReproduced) {
   const TempDir dir;
-  const auto model = load(kDir / "erf", with_config(dir, kDir / "erf/config.json", {{"derf_mask", "reference"}}));
+  const auto model =
+      load(kDir / "erf", with_config(dir, kDir / "erf/config.json", {{"derf_mask", "reference"}}));
   const auto ids = prompt("erf", "p40");
   const Mat<float> chunked = run_chunks(*model, {ids.begin(), ids.begin() + 28}, {7, 1, 20});
   expect_reference(chunked, "erf.p40.logits_chunked_7_1_20_12");
@@ -218,7 +241,8 @@ TEST(SpikeWhale, ARowDoesNotDependOnItsCompanyOrItsThreads) {
   Team single(1);
   for (Team* threads : {&team(), &single}) {
     DepthPass pass(*model, *threads);
-    Batch batch{ids, {{.first_row = 0, .n_rows = 12}, {.first_row = 12, .n_rows = 28, .sequence = 1}}};
+    Batch batch{ids,
+                {{.first_row = 0, .n_rows = 12}, {.first_row = 12, .n_rows = 28, .sequence = 1}}};
     ASSERT_TRUE(pass.begin(std::move(batch), no_states(model->info())).ok());
     for (int k = 0; k < 3; ++k) ASSERT_TRUE(pass.advance().ok());
     Mat<float> logits(40, 320);
@@ -231,16 +255,22 @@ TEST(SpikeWhale, GroupsAtDifferentStepsUseTheirOwnGates) {
   const auto model = load(kDir / "full");
   const auto ids = prompt("full", "p5");
   const auto workspace = model->make_workspace(team());
-  Batch both{ids, {{.first_row = 0, .n_rows = 2, .step = 0}, {.first_row = 2, .n_rows = 3, .step = 2}}};
+  Batch both{ids,
+             {{.first_row = 0, .n_rows = 2, .step = 0}, {.first_row = 2, .n_rows = 3, .step = 2}}};
   Mat<float> anchor(5, 48), together(5, 48), apart(5, 48);
   ASSERT_TRUE(model->prelude(both, *workspace, anchor).ok());
   model->initial_state(anchor, together);
   model->initial_state(anchor, apart);
   ASSERT_TRUE(model->step(both, *workspace, anchor, together).ok());
   const std::span<const int32_t> all(ids);
-  const Batch first{all.first(2), {{.n_rows = 2, .step = 0}}}, second{all.subspan(2), {{.n_rows = 3, .step = 2}}};
-  ASSERT_TRUE(model->step(first, *workspace, anchor.view().rows_from(0, 2), apart.view().rows_from(0, 2)).ok());
-  ASSERT_TRUE(model->step(second, *workspace, anchor.view().rows_from(2, 3), apart.view().rows_from(2, 3)).ok());
+  const Batch first{all.first(2), {{.n_rows = 2, .step = 0}}},
+      second{all.subspan(2), {{.n_rows = 3, .step = 2}}};
+  ASSERT_TRUE(
+      model->step(first, *workspace, anchor.view().rows_from(0, 2), apart.view().rows_from(0, 2))
+          .ok());
+  ASSERT_TRUE(
+      model->step(second, *workspace, anchor.view().rows_from(2, 3), apart.view().rows_from(2, 3))
+          .ok());
   expect_same_bits(together, apart, "mixed steps");
 }
 
@@ -248,7 +278,8 @@ TEST(Engram, HashesRowsAndSumMatchTheReference) {
   const auto checkpoint = Checkpoint::open(kDir / "full");
   ASSERT_TRUE(checkpoint.ok());
   WeightLoader loader(checkpoint.value(), Precision::kF32, team());
-  auto engram = Engram::load({.compress_dim = 8, .n_heads = 3, .table_size = 61, .max_ngram = 3}, 320, 48, loader);
+  auto engram = Engram::load({.compress_dim = 8, .n_heads = 3, .table_size = 61, .max_ngram = 3},
+                             320, 48, loader);
   ASSERT_TRUE(engram.ok()) << engram.error().message;
   const auto ids = prompt("full", "p40");
   const Goldens all = goldens();
@@ -278,8 +309,12 @@ TEST(Engram, AHashThatNoIntegerHoldsIsAnError) {
   const TempDir dir;
   const Json config = read_json(kDir / "full/config.json");
   const std::vector<float> huge(8 * 48, 3e38F);
-  const auto path = edited(dir, "full", [](TensorEdit& t) { if (t.name == "model.engram.compressor.proj.weight") t.name.clear(); },
-                           &config, {f32_tensor("model.engram.compressor.proj.weight", {8, 48}, huge)});
+  const auto path =
+      edited(dir, "full",
+             [](TensorEdit& t) {
+               if (t.name == "model.engram.compressor.proj.weight") t.name.clear();
+             },
+             &config, {f32_tensor("model.engram.compressor.proj.weight", {8, 48}, huge)});
   const auto model = load(path);
   ASSERT_NE(model, nullptr);
   DepthPass pass(*model, team());
@@ -294,7 +329,8 @@ TEST(SpikeWhale, ReadsAssumedNamesUnderOtherSpellingsAndTrainingHeads) {
   const Json config = read_json(kDir / "full/config.json");
   const auto rename = [](TensorEdit& t) {
     const auto ends = [&](const char* from, const char* to) {
-      if (t.name.ends_with(from)) t.name.replace(t.name.size() - std::strlen(from), std::string::npos, to);
+      if (t.name.ends_with(from))
+        t.name.replace(t.name.size() - std::strlen(from), std::string::npos, to);
     };
     if (t.name.ends_with("_logits")) t.shape = {1, 4};
     ends(".pre_logits", ".read_logits");
@@ -303,7 +339,9 @@ TEST(SpikeWhale, ReadsAssumedNamesUnderOtherSpellingsAndTrainingHeads) {
     ends("gate.gamma", "gate.scale");
   };
   const std::vector<float> any(6);
-  const auto model = load(edited(dir, "full", rename, &config, {f32_tensor("jepa.whatever", {6}, any), f32_tensor("mtp_heads.7.x", {2, 3}, any)}));
+  const auto model = load(
+      edited(dir, "full", rename, &config,
+             {f32_tensor("jepa.whatever", {6}, any), f32_tensor("mtp_heads.7.x", {2, 3}, any)}));
   ASSERT_NE(model, nullptr);
   const auto ids = prompt("full", "p5");
   expect_same_bits(run(*model, ids), run(*load(kDir / "full"), ids), "other spellings");
@@ -312,7 +350,12 @@ TEST(SpikeWhale, ReadsAssumedNamesUnderOtherSpellingsAndTrainingHeads) {
 TEST(SpikeWhale, UnknownNamesOfAssumedTensorsAreListed) {
   const TempDir dir;
   const Json config = read_json(kDir / "full/config.json");
-  const auto path = edited(dir, "full", [](TensorEdit& t) { if (t.name.ends_with("1.hc_ffn.pre_logits")) t.name = "model.layers.1.hc_ffn.alpha"; }, &config);
+  const auto path = edited(
+      dir, "full",
+      [](TensorEdit& t) {
+        if (t.name.ends_with("1.hc_ffn.pre_logits")) t.name = "model.layers.1.hc_ffn.alpha";
+      },
+      &config);
   const std::string sentence = refusal(path);
   EXPECT_THAT(sentence, HasSubstr("pre_logits or pre_weight or pre or read_logits"));
   EXPECT_THAT(sentence, HasSubstr("\"model.layers.1.hc_ffn.alpha\" [4]"));
@@ -339,27 +382,42 @@ TEST(SpikeWhale, RefusesConfigsThatCannotBe) {
   };
   EXPECT_EQ(sentence({{"hc_eps", 1e-6}}), "");
   EXPECT_THAT(sentence({{"use_moe", true}}), HasSubstr("\"use_moe\" is true, expected false"));
-  EXPECT_THAT(sentence({{"moe_layers", {1}}}), HasSubstr("\"moe_layers\" is [1], expected an empty list"));
-  EXPECT_THAT(sentence({{"model_type", "whale"}}), HasSubstr("\"model_type\" is \"whale\", expected \"spike_whale\""));
-  EXPECT_THAT(sentence({{"hc_read_map", "tanh"}}), HasSubstr("\"hc_read_map\" is \"tanh\", expected \"softmax\" or \"sigmoid\" or \"raw\""));
-  EXPECT_THAT(sentence({{"engram_context", "maybe"}}), HasSubstr("\"engram_context\" is \"maybe\""));
+  EXPECT_THAT(sentence({{"moe_layers", {1}}}),
+              HasSubstr("\"moe_layers\" is [1], expected an empty list"));
+  EXPECT_THAT(sentence({{"model_type", "whale"}}),
+              HasSubstr("\"model_type\" is \"whale\", expected \"spike_whale\""));
+  EXPECT_THAT(
+      sentence({{"hc_read_map", "tanh"}}),
+      HasSubstr("\"hc_read_map\" is \"tanh\", expected \"softmax\" or \"sigmoid\" or \"raw\""));
+  EXPECT_THAT(sentence({{"engram_context", "maybe"}}),
+              HasSubstr("\"engram_context\" is \"maybe\""));
   EXPECT_THAT(sentence({{"nope_head_dim", 8}}), HasSubstr("do not add up to head_dim 16"));
   EXPECT_THAT(sentence({{"num_key_value_heads", 4}}), HasSubstr("not a multiple"));
-  EXPECT_THAT(sentence({{"hrm_refine_steps", 2}}), HasSubstr("\"model.hrm_refine.gate\" has shape [3], expected [2]"));
+  EXPECT_THAT(sentence({{"hrm_refine_steps", 2}}),
+              HasSubstr("\"model.hrm_refine.gate\" has shape [3], expected [2]"));
   EXPECT_THAT(sentence({{"use_derf", true}}), HasSubstr("derf_alpha\" is missing"));
-  EXPECT_THAT(sentence({{"use_qk_norm", false}}), HasSubstr("tensor(s) that this family does not have"));
+  EXPECT_THAT(sentence({{"use_qk_norm", false}}),
+              HasSubstr("tensor(s) that this family does not have"));
   EXPECT_THAT(sentence(Json::object(), {"use_xsa"}), HasSubstr("field \"use_xsa\" is missing"));
-  EXPECT_THAT(sentence(Json::object(), {"engram_table_size"}), HasSubstr("field \"engram_table_size\" is missing"));
-  EXPECT_THAT(sentence({{"tie_word_embeddings", false}}), HasSubstr("\"lm_head.weight\" is missing"));
+  EXPECT_THAT(sentence(Json::object(), {"engram_table_size"}),
+              HasSubstr("field \"engram_table_size\" is missing"));
+  EXPECT_THAT(sentence({{"tie_word_embeddings", false}}),
+              HasSubstr("\"lm_head.weight\" is missing"));
 }
 
 TEST(SpikeWhale, StopsAtWhatItCannotDo) {
   const auto model = load(kDir / "full");
-  EXPECT_THAT(model->make_cache(make_kv_policy("latest", CacheIndex::kRecurrence, model->info().layers, 0).value()).error().message,
-              HasSubstr("runs with \"full\" only"));
+  EXPECT_THAT(
+      model
+          ->make_cache(
+              make_kv_policy("latest", CacheIndex::kRecurrence, model->info().layers, 0).value())
+          .error()
+          .message,
+      HasSubstr("runs with \"full\" only"));
   DepthPass pass(*model, team());
   const std::vector<int32_t> ids(129, 7);
-  EXPECT_THAT(pass.begin({ids, {{.n_rows = 129}}}, no_states(model->info())).error().message, HasSubstr("ends at 128"));
+  EXPECT_THAT(pass.begin({ids, {{.n_rows = 129}}}, no_states(model->info())).error().message,
+              HasSubstr("ends at 128"));
   const auto without = load(kDir / "erf");
   EXPECT_EQ(without->info().default_steps, 0);
   DepthPass other(*without, team());
@@ -370,7 +428,8 @@ TEST(SpikeWhale, StopsAtWhatItCannotDo) {
 
 TEST(SpikeWhale, ScalingTheGateToNothingIsNoRefinement) {
   const TempDir dir;
-  const auto still = load(kDir / "full", with_config(dir, kDir / "full/config.json", {{"hrm_gate_scale", 0}}));
+  const auto still =
+      load(kDir / "full", with_config(dir, kDir / "full/config.json", {{"hrm_gate_scale", 0}}));
   const auto ids = prompt("full", "p5");
   expect_reference(run(*still, ids, 4), "full.p5.logits_hrm_steps_0");
 }
@@ -391,7 +450,8 @@ TEST(Engram, LowerPrecisionLeavesTheHashAlone) {
 TEST(SpikeWhale, LowerPrecisionStaysNear) {
   const auto ids = prompt("full", "p40");
   const Mat<float> exact = run(*load(kDir / "full"), ids);
-  for (const auto& [precision, limit] : {std::pair{Precision::kBF16, 0.2}, std::pair{Precision::kI8, 0.2}}) {
+  for (const auto& [precision, limit] :
+       {std::pair{Precision::kBF16, 0.2}, std::pair{Precision::kI8, 0.2}}) {
     const Mat<float> rough = run(*load(kDir / "full", {}, precision), ids);
     double squares = 0, total = 0;
     for (size_t i = 0; i < exact.size(); ++i) {
@@ -405,7 +465,8 @@ TEST(SpikeWhale, LowerPrecisionStaysNear) {
 
 TEST(SpikeWhale, ParametersOfThePublishedModelsAddUp) {
   SpikeWhaleConfig byrne;
-  byrne.vocab_size = 16512, byrne.model_dim = 640, byrne.n_layers = 16, byrne.n_heads = 10, byrne.n_kv_heads = 1;
+  byrne.vocab_size = 16512, byrne.model_dim = 640, byrne.n_layers = 16, byrne.n_heads = 10,
+  byrne.n_kv_heads = 1;
   byrne.head_dim = 64, byrne.rope_dim = 16, byrne.q_rank = byrne.o_rank = 128, byrne.ff_dim = 2000;
   byrne.has_engram = byrne.has_streams = byrne.has_refinement = true;
   byrne.engram = {.compress_dim = 32, .n_heads = 2, .table_size = 4096, .max_ngram = 3};
@@ -423,7 +484,8 @@ TEST(SpikeWhale, PartsAndBuffersAreAllThatIsStored) {
   int64_t sum = 0, stored = 0;
   for (const PartCount& part : model->info().parts) sum += part.parameters;
   auto file = open_safetensors(kDir / "full/model.safetensors");
-  for (const TensorInfo& tensor : file.value().tensors) stored += static_cast<int64_t>(tensor.element_count());
+  for (const TensorInfo& tensor : file.value().tensors)
+    stored += static_cast<int64_t>(tensor.element_count());
   EXPECT_EQ(sum + 6 + 2 * 128 * 6 + 6 * 3 * 8, stored);
 }
 

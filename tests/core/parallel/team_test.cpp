@@ -42,6 +42,14 @@ TEST(Team, OversleptWorkersTakeNoStaleTickets) {
   }
 }
 
+// A worker that comes late to the last loop must not sleep through the end.
+TEST(Team, EndsRightAfterALoop) {
+  for (int round = 0; round < 3000; ++round) {
+    Team team(3);
+    team.run(2, [](size_t) {});
+  }
+}
+
 TEST(Team, WakesAfterItsWorkersSleep) {
   Team team(2);
   for (int i = 0; i < 3; ++i) {
