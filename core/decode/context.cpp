@@ -9,13 +9,16 @@
 namespace plumb {
 
 const char* depth_reason_name(DepthReason reason) {
-  return reason == DepthReason::kRule ? "rule" : reason == DepthReason::kHalting ? "halting" : "depth";
+  return reason == DepthReason::kRule      ? "rule"
+         : reason == DepthReason::kHalting ? "halting"
+                                           : "depth";
 }
 
 namespace {
 
 void copy_rows(MatView<const float> from, MatView<float> to) {
-  for (size_t r = 0; r < from.rows(); ++r) std::copy(from.row(r), from.row(r) + from.cols(), to.row(r));
+  for (size_t r = 0; r < from.rows(); ++r)
+    std::copy(from.row(r), from.row(r) + from.cols(), to.row(r));
 }
 
 bool all_finite(MatView<const float> rows) {
@@ -35,8 +38,9 @@ DepthBatch::DepthBatch(const RecurrentModel& model, Team& team)
 DepthBatch::~DepthBatch() = default;
 
 Error DepthBatch::not_finite(const Flight& flight, const char* what) const {
-  return work_error("{} at depth {} are not finite at position {} of sequence {}", what, flight.depth,
-                    flight.first_pos + static_cast<int>(flight.n()) - 1, flight.call.sequence);
+  return work_error("{} at depth {} are not finite at position {} of sequence {}", what,
+                    flight.depth, flight.first_pos + static_cast<int>(flight.n()) - 1,
+                    flight.call.sequence);
 }
 
 // The groups and ids of a joint call over some rows of each flight.
@@ -46,8 +50,12 @@ Batch DepthBatch::gather(std::span<Flight* const> flights, size_t (*first)(const
   ids_.clear();
   for (const Flight* flight : flights) {
     const size_t begin = first(*flight), n = count(*flight);
-    batch.groups.push_back({.first_row = ids_.size(), .n_rows = n, .first_pos = flight->first_pos + static_cast<int>(begin),
-                            .step = flight->depth, .sequence = flight->call.sequence, .own_halting = flight->call.own_halting,
+    batch.groups.push_back({.first_row = ids_.size(),
+                            .n_rows = n,
+                            .first_pos = flight->first_pos + static_cast<int>(begin),
+                            .step = flight->depth,
+                            .sequence = flight->call.sequence,
+                            .own_halting = flight->call.own_halting,
                             .cache = flight->call.cache});
     const auto at = flight->call.ids.begin() + static_cast<std::ptrdiff_t>(begin);
     ids_.insert(ids_.end(), at, at + static_cast<std::ptrdiff_t>(n));
@@ -67,7 +75,8 @@ Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> t
     flight->call = std::move(calls[i]);
     flight->tag = tags[i];
     TokenCall& call = flight->call;
-    PLUMB_CHECK(!call.ids.empty() && call.cache != nullptr && (!call.record || call.ids.size() == 1));
+    PLUMB_CHECK(!call.ids.empty() && call.cache != nullptr &&
+                (!call.record || call.ids.size() == 1));
     flight->first_pos = call.cache->length();
     PLUMB_RETURN_IF_ERROR(check_tokens(info, call.ids, flight->first_pos));
     flight->limit = call.rule != nullptr ? call.rule->depth_limit(call.num_steps) : call.num_steps;
@@ -76,7 +85,8 @@ Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> t
     joining.push_back(flight.get());
     flights_.push_back(std::move(flight));
   }
-  const Batch batch = gather(joining, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+  const Batch batch = gather(
+      joining, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
   injected_.resize(batch.n_rows(), e);
   PLUMB_RETURN_IF_ERROR(model_->prelude(batch, *workspace_, injected_));
   for (size_t i = 0; i < joining.size(); ++i) {
@@ -95,7 +105,8 @@ Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> t
     }
     if (!flight.call.start.empty()) {
       PLUMB_CHECK(flight.call.start.size() == flight.state.cols());
-      std::copy(flight.call.start.begin(), flight.call.start.end(), flight.state.row(group.n_rows - 1));
+      std::copy(flight.call.start.begin(), flight.call.start.end(),
+                flight.state.row(group.n_rows - 1));
     }
     if (flight.call.rule != nullptr) {
       flight.memories.resize(flight.rule_needs(Inputs::kState) ? flight.n() : 1);
@@ -118,8 +129,10 @@ Status DepthBatch::step() {
   const ModelInfo& info = model_->info();
   // A model of distinct blocks runs one block a call for the groups that are at it.
   if (info.distinct_blocks)
-    std::stable_sort(moving.begin(), moving.end(), [](const Flight* a, const Flight* b) { return a->depth < b->depth; });
-  const Batch batch = gather(moving, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+    std::stable_sort(moving.begin(), moving.end(),
+                     [](const Flight* a, const Flight* b) { return a->depth < b->depth; });
+  const Batch batch = gather(
+      moving, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
   if (moving.size() == 1) {
     PLUMB_RETURN_IF_ERROR(model_->step(batch, *workspace_, moving[0]->injected, moving[0]->state));
   } else {
@@ -145,7 +158,8 @@ void DepthBatch::end_halted() {
   for (const auto& flight : flights_) {
     if (!flight->call.own_halting || flight->depth == 0) continue;
     Flight* const one[] = {flight.get()};
-    const Batch batch = gather(one, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+    const Batch batch = gather(
+        one, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
     flight->done = model_->settled(batch, flight->state);
   }
 }
@@ -158,11 +172,13 @@ Status DepthBatch::read_bodies(std::span<Flight* const> flights) {
     if (flight->n() > flight->n_read()) with_body.push_back(flight);
   if (with_body.empty()) return ok_status();
   const auto count = [](const Flight& f) { return f.n() - f.n_read(); };
-  const Batch batch = gather(with_body, [](const Flight&) -> size_t { return 0; }, count);
+  const Batch batch = gather(
+      with_body, [](const Flight&) -> size_t { return 0; }, count);
   state_.resize(batch.n_rows(), with_body[0]->state.cols());
   for (size_t i = 0; i < with_body.size(); ++i) {
     const Group& group = batch.groups[i];
-    copy_rows(with_body[i]->state.view().rows_from(0, group.n_rows), state_.view().rows_from(group.first_row, group.n_rows));
+    copy_rows(with_body[i]->state.view().rows_from(0, group.n_rows),
+              state_.view().rows_from(group.first_row, group.n_rows));
   }
   return model_->readout(batch, *workspace_, state_, Readout::kKeep, {}, {});
 }
@@ -171,9 +187,11 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
   if (flights.empty()) return ok_status();
   PLUMB_RETURN_IF_ERROR(read_bodies(flights));
   const ModelInfo& info = model_->info();
-  const Batch batch = gather(flights, [](const Flight& f) { return f.n() - f.n_read(); },
-                             [](const Flight& f) { return f.n_read(); });
-  const bool latent = std::any_of(flights.begin(), flights.end(), [](const Flight* f) { return f->call.want_latent; });
+  const Batch batch = gather(
+      flights, [](const Flight& f) { return f.n() - f.n_read(); },
+      [](const Flight& f) { return f.n_read(); });
+  const bool latent = std::any_of(flights.begin(), flights.end(),
+                                  [](const Flight* f) { return f->call.want_latent; });
   state_.resize(batch.n_rows(), static_cast<size_t>(info.state_dim));
   logits_.resize(batch.n_rows(), static_cast<size_t>(info.vocab_size));
   if (latent) latent_.resize(batch.n_rows(), static_cast<size_t>(info.model_dim));
@@ -182,14 +200,16 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
     copy_rows(flights[i]->state.view().rows_from(flights[i]->n() - group.n_rows, group.n_rows),
               state_.view().rows_from(group.first_row, group.n_rows));
   }
-  PLUMB_RETURN_IF_ERROR(model_->readout(batch, *workspace_, state_, mode, logits_, latent ? latent_.view() : MatView<float>()));
+  PLUMB_RETURN_IF_ERROR(model_->readout(batch, *workspace_, state_, mode, logits_,
+                                        latent ? latent_.view() : MatView<float>()));
   for (size_t i = 0; i < flights.size(); ++i) {
     Flight& flight = *flights[i];
     const Group& group = batch.groups[i];
     flight.answer.logits.resize(group.n_rows, logits_.cols());
     copy_rows(logits_.view().rows_from(group.first_row, group.n_rows), flight.answer.logits);
     const size_t last = group.first_row + group.n_rows - 1;
-    if (flight.call.want_latent) flight.answer.latent.assign(latent_.row(last), latent_.row(last) + latent_.cols());
+    if (flight.call.want_latent)
+      flight.answer.latent.assign(latent_.row(last), latent_.row(last) + latent_.cols());
     flight.peeked = true;
   }
   return ok_status();
@@ -203,8 +223,9 @@ Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
       continue;
     }
     Flight* const one[] = {flight};
-    model_->keep_readout(gather(one, [](const Flight& f) { return f.n() - f.n_read(); },
-                                [](const Flight& f) { return f.n_read(); }));
+    model_->keep_readout(gather(
+        one, [](const Flight& f) { return f.n() - f.n_read(); },
+        [](const Flight& f) { return f.n_read(); }));
   }
   return read(unread, Readout::kKeep);
 }

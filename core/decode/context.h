@@ -30,39 +30,39 @@ const char* depth_reason_name(DepthReason reason);  // "depth", "rule", "halting
 
 // Every scalar of every step of a one-token call.
 struct StepTrace {
-  std::vector<StepRow> rows;        // [step - 1], hindsight and kl_final filled in against the last
-  std::vector<Comparison> lagged;   // [(step - 1) * n_lags + lag]
+  std::vector<StepRow> rows;       // [step - 1], hindsight and kl_final filled in against the last
+  std::vector<Comparison> lagged;  // [(step - 1) * n_lags + lag]
 };
 
 // Tokens of one sequence on their way through the model: their positions follow what its cache
 // holds. With a rule they share one depth, decided by the last position's logits and the mean of
 // the state scalars over all positions (core/exit/step_scalars.h).
 struct TokenCall {
-  SequenceCache* cache = nullptr;        // must outlive the call
-  std::vector<int32_t> ids;              // at least one
-  uint32_t sequence = 0;                 // which draws of the randomness are this sequence's
-  const StateSource* states = nullptr;   // s_0 of families that draw it
-  std::vector<float> start;              // [state_dim] s_0 of the last row instead; empty: drawn
-  int num_steps = 0;                     // the depth it ends at unless the rule fires before
-  const Rule* rule = nullptr;            // null: fixed depth
-  bool own_halting = false;              // the model stops each row itself, by num_steps at the latest
-  int forward = 0;                       // index for depth patterns
-  bool prefill = false;                  // which phase of the rule this is
-  bool every_row = false;                // logits of every row, else of the last
-  bool want_latent = false;              // the public latent_states of the last row
-  bool record = false;                   // REQUIRES one id
-  std::span<const int> lags;             // of the record; must outlive the call
-  int32_t target = -1;                   // true next token, for the record
+  SequenceCache* cache = nullptr;       // must outlive the call
+  std::vector<int32_t> ids;             // at least one
+  uint32_t sequence = 0;                // which draws of the randomness are this sequence's
+  const StateSource* states = nullptr;  // s_0 of families that draw it
+  std::vector<float> start;             // [state_dim] s_0 of the last row instead; empty: drawn
+  int num_steps = 0;                    // the depth it ends at unless the rule fires before
+  const Rule* rule = nullptr;           // null: fixed depth
+  bool own_halting = false;   // the model stops each row itself, by num_steps at the latest
+  int forward = 0;            // index for depth patterns
+  bool prefill = false;       // which phase of the rule this is
+  bool every_row = false;     // logits of every row, else of the last
+  bool want_latent = false;   // the public latent_states of the last row
+  bool record = false;        // REQUIRES one id
+  std::span<const int> lags;  // of the record; must outlive the call
+  int32_t target = -1;        // true next token, for the record
 };
 
 struct TokenAnswer {
-  Mat<float> logits;            // [1 or n, vocab_size]
-  std::vector<float> state;     // [state_dim] raw state of the last row at the exit
-  std::vector<float> latent;    // [model_dim] if wanted
-  int steps = 0;                // depth of the readout; own halting: the most any row of the call ran
-  int passes = 0;               // times the core ran
+  Mat<float> logits;          // [1 or n, vocab_size]
+  std::vector<float> state;   // [state_dim] raw state of the last row at the exit
+  std::vector<float> latent;  // [model_dim] if wanted
+  int steps = 0;              // depth of the readout; own halting: the most any row of the call ran
+  int passes = 0;             // times the core ran
   DepthReason reason = DepthReason::kDepth;
-  std::vector<double> values;   // of the rule's first scalar, one a check
+  std::vector<double> values;  // of the rule's first scalar, one a check
   StepTrace record;
 };
 
@@ -93,7 +93,8 @@ class DepthBatch {
   Status read(std::span<Flight* const> flights, Readout mode);
   Status read_bodies(std::span<Flight* const> flights);
   Status finish_readouts(std::span<Flight* const> done);
-  Batch gather(std::span<Flight* const> flights, size_t (*first)(const Flight&), size_t (*count)(const Flight&));
+  Batch gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
+               size_t (*count)(const Flight&));
   Error not_finite(const Flight& flight, const char* what) const;
 
   const RecurrentModel* model_;
@@ -102,7 +103,7 @@ class DepthBatch {
   std::vector<std::unique_ptr<Flight>> flights_;
   // What a joint call works on, gathered from the flights.
   std::vector<int32_t> ids_;
-  Mat<float> injected_, state_;   // [rows of the call, ...]
+  Mat<float> injected_, state_;  // [rows of the call, ...]
   Mat<float> logits_, latent_;
 };
 

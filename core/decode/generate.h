@@ -32,22 +32,23 @@ struct GenerateRequest {
   // Fixed depth, or the most a rule may run; -1: the model's default, which without a rule is its
   // own halting where it has one.
   int num_steps = -1;
-  std::optional<Rule> rule;             // adaptive or forced depth
-  bool token_prefill = false;           // the prompt a token at a time, each with its own exit (raven.md 5.7)
+  std::optional<Rule> rule;  // adaptive or forced depth
+  // The prompt a token at a time, each with its own exit (raven.md 5.7).
+  bool token_prefill = false;
   // s_0 of a decoded token is the last position's state before it: the returned latent at fixed
   // depth (Huginn's is normed), the raw state with a rule (raven.md 5.4).
   bool continuous_compute = false;
-  std::string cache;                    // strategy; empty: default_cache()
+  std::string cache;  // strategy; empty: default_cache()
   CacheIndex cache_index = CacheIndex::kRecurrence;
-  int segment_len = 0;                  // tokens between borders (core/decode/segments.h); 0: the config's
+  int segment_len = 0;  // tokens between borders (core/decode/segments.h); 0: the config's
   SegmentMode segment_mode = SegmentMode::kAligned;
-  StateOptions state;                   // a file is a tape by absolute position
-  std::vector<uint64_t> state_seeds;    // one a prompt instead of state.seed; empty: the same for all
-  std::vector<uint32_t> sequence_ids;   // which draws each prompt uses; empty: 0, 1, 2, ...
+  StateOptions state;                 // a file is a tape by absolute position
+  std::vector<uint64_t> state_seeds;  // one a prompt instead of state.seed; empty: the same for all
+  std::vector<uint32_t> sequence_ids;  // which draws each prompt uses; empty: 0, 1, 2, ...
   SamplerOptions sampler;
   std::optional<SpeculativeOptions> speculative;
-  std::vector<int32_t> stop_ids;        // the token stays in the output
-  bool keep_logits = false;             // rows the tokens were picked from
+  std::vector<int32_t> stop_ids;  // the token stays in the output
+  bool keep_logits = false;       // rows the tokens were picked from
   // Called after every new token; true stops this sequence there.
   std::function<bool(size_t prompt, std::span<const int32_t> new_tokens)> after_token;
 };
@@ -56,36 +57,39 @@ enum class StopReason : uint8_t { kMaxNewTokens, kStopId, kCallback, kLastPositi
 const char* stop_reason_name(StopReason reason);
 
 struct GenerateStats {
-  int64_t core_passes = 0;      // steps run for this sequence, drafts and checks included
-  int64_t token_steps = 0;      // the same times the rows of each call
-  int64_t forwards = 0;         // calls of the model
+  int64_t core_passes = 0;  // steps run for this sequence, drafts and checks included
+  int64_t token_steps = 0;  // the same times the rows of each call
+  int64_t forwards = 0;     // calls of the model
   int64_t drafted = 0, accepted = 0, rounds = 0;  // speculative
   std::vector<int> accepted_per_round;
-  size_t kv_bytes = 0;          // held at the end
-  double prefill_ms = 0, elapsed_ms = 0;  // until the first token; until the last (others run meanwhile)
+  size_t kv_bytes = 0;    // held at the end
+  double prefill_ms = 0;  // until the first token
+  double elapsed_ms = 0;  // until the last; other sequences run meanwhile
 };
 
 struct Generated {
   std::vector<int32_t> tokens;  // prompt and new
   size_t n_prompt = 0;
-  // Steps of each forward: [0] the prompt (one a token with token_prefill; the most of its segments),
-  // then one per further new token. Speculative: the depth a token was checked at.
+  // Steps of each forward: [0] the prompt (one a token with token_prefill; the most of its
+  // segments), then one per further new token. Speculative: the depth a token was checked at.
   std::vector<int> steps;
-  std::vector<std::vector<double>> exit_values;  // per forward, the rule's first scalar at each check
-  std::vector<DepthReason> reasons;              // per forward
-  std::vector<double> nll;      // nats of each new token, before penalties and filters
-  std::vector<Mat<float>> logits;  // [1, vocab_size] each, if kept
+  std::vector<std::vector<double>>
+      exit_values;                   // per forward, the rule's first scalar at each check
+  std::vector<DepthReason> reasons;  // per forward
+  std::vector<double> nll;           // nats of each new token, before penalties and filters
+  std::vector<Mat<float>> logits;    // [1, vocab_size] each, if kept
   StopReason stop = StopReason::kMaxNewTokens;
   GenerateStats stats;
 
   std::span<const int32_t> new_tokens() const { return std::span(tokens).subspan(n_prompt); }
-  double mean_nll() const;      // of the new tokens; NaN when there is none
+  double mean_nll() const;  // of the new tokens; NaN when there is none
 };
 
 // "full" at fixed depth and where keys are not kept per recurrence, else "latest".
 std::string default_cache(const ModelInfo& info, bool adaptive);
 
-Result<std::vector<Generated>> generate(const RecurrentModel& model, Team& team, const GenerateRequest& request);
+Result<std::vector<Generated>> generate(const RecurrentModel& model, Team& team,
+                                        const GenerateRequest& request);
 
 // One prompt from `n` initial states (seeds state.seed, +1, ...), in seed order. The best is the
 // one whose own tokens have the lowest mean nll, the first of equals. REQUIRES one prompt.
@@ -93,6 +97,7 @@ struct BestOf {
   std::vector<Generated> all;
   size_t best = 0;
 };
-Result<BestOf> generate_best_of(const RecurrentModel& model, Team& team, GenerateRequest request, int n);
+Result<BestOf> generate_best_of(const RecurrentModel& model, Team& team, GenerateRequest request,
+                                int n);
 
 }  // namespace plumb

@@ -1,4 +1,5 @@
-// The two ways a sequence is generated, as drivers of core/decode/context.h. Internal to generate().
+// The two ways a sequence is generated, as drivers of core/decode/context.h. Internal to
+// generate().
 #pragma once
 
 #include <chrono>
@@ -37,7 +38,8 @@ class GeneratingSequence : public SequenceDriver {
   // A forward of its own, or more of the last one (a further segment of the prompt).
   void record(const TokenAnswer& answer, bool more_of_last = false);
   // The sampler's token after everything so far.
-  int32_t pick(std::span<const float> logits, std::span<const int32_t> history, RngStream stream = RngStream::kSampling);
+  int32_t pick(std::span<const float> logits, std::span<const int32_t> history,
+               RngStream stream = RngStream::kSampling);
   // Appends a token; true when the sequence ends with it.
   bool append(int32_t token, std::span<const float> logits);
   bool at_last_position();
@@ -57,9 +59,10 @@ class GeneratingSequence : public SequenceDriver {
   size_t rows_in_call_ = 0;
 };
 
-std::unique_ptr<GeneratingSequence> make_plain_sequence(const GenerateContext& context, size_t index,
-                                                        const StateSource& states);
-std::unique_ptr<GeneratingSequence> make_speculative_sequence(const GenerateContext& context, size_t index,
+std::unique_ptr<GeneratingSequence> make_plain_sequence(const GenerateContext& context,
+                                                        size_t index, const StateSource& states);
+std::unique_ptr<GeneratingSequence> make_speculative_sequence(const GenerateContext& context,
+                                                              size_t index,
                                                               const StateSource& states);
 
 }  // namespace plumb

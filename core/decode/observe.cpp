@@ -21,8 +21,10 @@ Status DepthBatch::observe() {
     input.step = flight.depth;
     input.state = flight.state.view().row_span(row).first(e);
     if (flight.peeked && row + 1 == flight.n())
-      input.logits = {flight.answer.logits.row(flight.answer.logits.rows() - 1), flight.answer.logits.cols()};
-    if (info.gate_column >= 0) input.gate = flight.state(row, static_cast<size_t>(info.gate_column));
+      input.logits = {flight.answer.logits.row(flight.answer.logits.rows() - 1),
+                      flight.answer.logits.cols()};
+    if (info.gate_column >= 0)
+      input.gate = flight.state(row, static_cast<size_t>(info.gate_column));
     return input;
   };
   struct Job {
@@ -50,12 +52,14 @@ Status DepthBatch::observe() {
       record.lagged.resize(record.lagged.size() + n_lags);
       StepInput input = input_of(*flight, 0);
       input.target = flight->call.target;
-      record.rows.push_back(flight->history->next(input, scratch, std::span(record.lagged).last(n_lags)));
+      record.rows.push_back(
+          flight->history->next(input, scratch, std::span(record.lagged).last(n_lags)));
       flight->snapshots.push_back(flight->history->last_distribution());
       if (!record.rows.back().finite) return not_finite(*flight, "logits or states");
     }
     if (!flight->checks()) continue;
-    const StepRow row = flight->rows.size() == 1 ? flight->rows[0] : reduce_over_positions(flight->rows);
+    const StepRow row =
+        flight->rows.size() == 1 ? flight->rows[0] : reduce_over_positions(flight->rows);
     if (!row.finite) return not_finite(*flight, "logits or states");
     flight->answer.values.push_back(flight->call.rule->value(row));
     if (!flight->call.rule->check(row, flight->rule_state)) continue;

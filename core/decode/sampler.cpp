@@ -13,7 +13,9 @@ constexpr size_t kDryContext = 128, kDryMatch = 32;
 
 }  // namespace
 
-const char* sampler_rules_name(SamplerRules rules) { return rules == SamplerRules::kRaven ? "raven" : "usual"; }
+const char* sampler_rules_name(SamplerRules rules) {
+  return rules == SamplerRules::kRaven ? "raven" : "usual";
+}
 
 SamplerOptions family_sampler(const ModelInfo& info) {
   SamplerOptions options;
@@ -31,10 +33,13 @@ Status check_sampler(const SamplerOptions& o) {
   if (!(o.temperature >= 0 && o.temperature <= 1e6))
     return input_error("--temperature is {}, expected a number from 0 to 1e6", o.temperature);
   if (o.top_k < 0) return input_error("--top-k is {}, expected 0 (all) or more", o.top_k);
-  if (!(o.top_p > 0 && o.top_p <= 1)) return input_error("--top-p is {}, expected a number above 0, up to 1", o.top_p);
-  if (!(o.min_p >= 0 && o.min_p <= 1)) return input_error("--min-p is {}, expected a number from 0 to 1", o.min_p);
+  if (!(o.top_p > 0 && o.top_p <= 1))
+    return input_error("--top-p is {}, expected a number above 0, up to 1", o.top_p);
+  if (!(o.min_p >= 0 && o.min_p <= 1))
+    return input_error("--min-p is {}, expected a number from 0 to 1", o.min_p);
   if (!(o.repetition_penalty > 0 && o.repetition_penalty <= 1e6))
-    return input_error("--repetition-penalty is {}, expected a number above 0, up to 1e6", o.repetition_penalty);
+    return input_error("--repetition-penalty is {}, expected a number above 0, up to 1e6",
+                       o.repetition_penalty);
   if (!(o.dry_multiplier >= 0 && o.dry_multiplier <= 1e6))
     return input_error("--dry-multiplier is {}, expected a number from 0 to 1e6", o.dry_multiplier);
   if (!(o.dry_base >= 1 && o.dry_base <= 100))
@@ -50,10 +55,13 @@ int32_t argmax(std::span<const float> row) {
   return static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
 }
 
-std::span<const float> Sampler::penalised(std::span<const float> logits, std::span<const int32_t> history) {
+std::span<const float> Sampler::penalised(std::span<const float> logits,
+                                          std::span<const int32_t> history) {
   logits_.assign(logits.begin(), logits.end());
-  if (options_.dry_multiplier > 0) penalise_ngrams(history);
-  else if (options_.repetition_penalty != 1) penalise_repeats(history);
+  if (options_.dry_multiplier > 0)
+    penalise_ngrams(history);
+  else if (options_.repetition_penalty != 1)
+    penalise_repeats(history);
   return logits_;
 }
 
@@ -82,12 +90,14 @@ void Sampler::penalise_ngrams(std::span<const int32_t> history) {
   }
   for (const auto& [id, length] : longest) {
     if (length < options_.dry_allowed_length) continue;
-    const double loss = options_.dry_multiplier * std::pow(options_.dry_base, length - options_.dry_allowed_length);
+    const double loss =
+        options_.dry_multiplier * std::pow(options_.dry_base, length - options_.dry_allowed_length);
     logits_[static_cast<size_t>(id)] -= static_cast<float>(loss);
   }
 }
 
-std::span<const double> Sampler::probabilities(std::span<const float> logits, std::span<const int32_t> history) {
+std::span<const double> Sampler::probabilities(std::span<const float> logits,
+                                               std::span<const int32_t> history) {
   PLUMB_CHECK(!options_.greedy());
   penalised(logits, history);
   const double largest = static_cast<double>(*std::max_element(logits_.begin(), logits_.end()));
@@ -117,7 +127,8 @@ void Sampler::keep_top_k() {
   const auto k = static_cast<size_t>(options_.top_k);
   if (k >= probs_.size()) return;
   std::vector<double> sorted = probs_;
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(k - 1), sorted.end(), std::greater<>());
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(k - 1),
+                   sorted.end(), std::greater<>());
   const double kth = sorted[k - 1];
   for (double& p : probs_)
     if (p < kth) p = 0;
@@ -150,7 +161,8 @@ int32_t Sampler::pick(std::span<const float> logits, std::span<const int32_t> hi
                       uint32_t position, RngStream stream) {
   if (options_.greedy()) return argmax(penalised(logits, history));
   const auto probs = probabilities(logits, history);
-  const double u = uniform_double({.seed = options_.seed, .stream = stream, .row = row, .position = position}, 0);
+  const double u = uniform_double(
+      {.seed = options_.seed, .stream = stream, .row = row, .position = position}, 0);
   double cumulative = 0;
   int32_t last = -1;
   for (size_t i = 0; i < probs.size(); ++i) {

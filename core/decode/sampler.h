@@ -23,13 +23,14 @@ enum class SamplerRules : uint8_t { kRaven, kUsual };
 const char* sampler_rules_name(SamplerRules rules);  // "raven", "usual"
 
 struct SamplerOptions {
-  bool sample = false;           // false: argmax
-  double temperature = 1;        // 0: argmax
-  int top_k = 0;                 // 0: all
-  double top_p = 1;              // 1: all
-  double min_p = 0;              // 0: all
-  double repetition_penalty = 1; // logit > 0 divided by it, < 0 multiplied, once per id of the sequence
-  double dry_multiplier = 0;     // > 0: the n-gram penalty takes the place of repetition_penalty
+  bool sample = false;     // false: argmax
+  double temperature = 1;  // 0: argmax
+  int top_k = 0;           // 0: all
+  double top_p = 1;        // 1: all
+  double min_p = 0;        // 0: all
+  double repetition_penalty =
+      1;  // logit > 0 divided by it, < 0 multiplied, once per id of the sequence
+  double dry_multiplier = 0;  // > 0: the n-gram penalty takes the place of repetition_penalty
   double dry_base = 1.75;
   int dry_allowed_length = 2;
   SamplerRules rules = SamplerRules::kUsual;
@@ -53,11 +54,13 @@ class Sampler {
   // The token at `position` of sequence `row`, whose tokens so far are `history`. The draw is a
   // function of (seed, stream, row, position) alone: the first id, in id order, whose cumulative
   // probability exceeds it.
-  int32_t pick(std::span<const float> logits, std::span<const int32_t> history, uint32_t row, uint32_t position,
-               RngStream stream = RngStream::kSampling);
+  int32_t pick(std::span<const float> logits, std::span<const int32_t> history, uint32_t row,
+               uint32_t position, RngStream stream = RngStream::kSampling);
 
-  // What pick() draws from: [vocab_size], zero where filtered, valid until the next call. REQUIRES not greedy.
-  std::span<const double> probabilities(std::span<const float> logits, std::span<const int32_t> history);
+  // What pick() draws from: [vocab_size], zero where filtered, valid until the next call. REQUIRES
+  // not greedy.
+  std::span<const double> probabilities(std::span<const float> logits,
+                                        std::span<const int32_t> history);
   // Logits after the penalties, valid until the next call.
   std::span<const float> penalised(std::span<const float> logits, std::span<const int32_t> history);
 

@@ -13,9 +13,14 @@ namespace {
 
 class WindowDriver final : public SequenceDriver {
  public:
-  WindowDriver(const RecurrentModel& model, std::shared_ptr<const KvPolicy> policy, const StateSource& states,
-               const SequentialWindow& window, const SequentialRequest& request, int segment_len)
-      : model_(&model), policy_(std::move(policy)), states_(&states), window_(&window), request_(&request),
+  WindowDriver(const RecurrentModel& model, std::shared_ptr<const KvPolicy> policy,
+               const StateSource& states, const SequentialWindow& window,
+               const SequentialRequest& request, int segment_len)
+      : model_(&model),
+        policy_(std::move(policy)),
+        states_(&states),
+        window_(&window),
+        request_(&request),
         borders_(segment_len, SegmentMode::kAligned) {}
 
   Result<std::optional<TokenCall>> next(TokenAnswer* answer) override {
@@ -53,7 +58,9 @@ class WindowDriver final : public SequenceDriver {
     made.target = window_->tokens[input_ + 1];
     if (request_->continuous_compute) {
       made.want_latent = request_->rule == nullptr;
-      if (before != nullptr) made.start = request_->rule != nullptr ? std::move(before->state) : std::move(before->latent);
+      if (before != nullptr)
+        made.start =
+            request_->rule != nullptr ? std::move(before->state) : std::move(before->latent);
     }
     return made;
   }
@@ -85,7 +92,8 @@ class WindowDriver final : public SequenceDriver {
 
 }  // namespace
 
-Result<std::vector<SequentialScore>> score_sequential(const RecurrentModel& model, Team& team, const StateSource& states,
+Result<std::vector<SequentialScore>> score_sequential(const RecurrentModel& model, Team& team,
+                                                      const StateSource& states,
                                                       std::span<const SequentialWindow> windows,
                                                       const SequentialRequest& request) {
   const ModelInfo& info = model.info();
@@ -95,7 +103,9 @@ Result<std::vector<SequentialScore>> score_sequential(const RecurrentModel& mode
     PLUMB_RETURN_IF_ERROR(check_tokens(info, window.tokens.last(1), 0));
   }
   if (request.continuous_compute && !info.random_state)
-    return input_error("a warm start carries a drawn initial state along; the family \"{}\" defines its own", info.family);
+    return input_error(
+        "a warm start carries a drawn initial state along; the family \"{}\" defines its own",
+        info.family);
   if (request.rule != nullptr) {
     Inputs available = Inputs::kState | Inputs::kLogits;
     if (info.gate_column >= 0) available = available | Inputs::kGate;
@@ -103,14 +113,19 @@ Result<std::vector<SequentialScore>> score_sequential(const RecurrentModel& mode
   }
   PLUMB_ASSIGN(const int segment_len, resolve_segment_len(info, request.segment_len));
   if (request.own_halting && (!info.halts_itself || request.rule != nullptr))
-    return input_error("own halting needs a family that halts by itself and no exit rule; this is \"{}\"", info.family);
-  const std::string cache = request.cache.empty() ? default_cache(info, request.rule != nullptr) : request.cache;
-  PLUMB_ASSIGN(const auto policy, make_kv_policy(cache, request.cache_index, info.layers, request.cache_seed,
-                                                 std::max(request.num_steps, 1)));
+    return input_error(
+        "own halting needs a family that halts by itself and no exit rule; this is \"{}\"",
+        info.family);
+  const std::string cache =
+      request.cache.empty() ? default_cache(info, request.rule != nullptr) : request.cache;
+  PLUMB_ASSIGN(const auto policy,
+               make_kv_policy(cache, request.cache_index, info.layers, request.cache_seed,
+                              std::max(request.num_steps, 1)));
   std::vector<std::unique_ptr<WindowDriver>> windows_running;
   std::vector<SequenceDriver*> drivers;
   for (const SequentialWindow& window : windows) {
-    windows_running.push_back(std::make_unique<WindowDriver>(model, policy, states, window, request, segment_len));
+    windows_running.push_back(
+        std::make_unique<WindowDriver>(model, policy, states, window, request, segment_len));
     drivers.push_back(windows_running.back().get());
   }
   PLUMB_RETURN_IF_ERROR(run_drivers(model, team, drivers, request.max_in_flight));

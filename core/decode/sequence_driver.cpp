@@ -4,8 +4,8 @@
 
 namespace plumb {
 
-Status run_drivers(const RecurrentModel& model, Team& team, std::span<SequenceDriver* const> drivers,
-                   size_t max_in_flight) {
+Status run_drivers(const RecurrentModel& model, Team& team,
+                   std::span<SequenceDriver* const> drivers, size_t max_in_flight) {
   DepthBatch batch(model, team);
   size_t started = 0, running = 0;
   std::vector<TokenCall> calls;

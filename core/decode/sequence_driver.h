@@ -17,7 +17,7 @@ class SequenceDriver {
 };
 
 // Runs all drivers to their end, at most `max_in_flight` at a time (0: all).
-Status run_drivers(const RecurrentModel& model, Team& team, std::span<SequenceDriver* const> drivers,
-                   size_t max_in_flight = 0);
+Status run_drivers(const RecurrentModel& model, Team& team,
+                   std::span<SequenceDriver* const> drivers, size_t max_in_flight = 0);
 
 }  // namespace plumb

@@ -32,9 +32,11 @@ class SpeculativeSequence final : public GeneratingSequence {
       }
       case Phase::kDraft:
         text_.push_back(pick({answer.logits.row(0), answer.logits.cols()}, text_));
-        if (static_cast<int>(text_.size() - out_.tokens.size()) < planned_) return std::optional(draft_call());
+        if (static_cast<int>(text_.size() - out_.tokens.size()) < planned_)
+          return std::optional(draft_call());
         return begin_check();
-      case Phase::kCheck: return accept(answer);
+      case Phase::kCheck:
+        return accept(answer);
     }
     return std::optional<TokenCall>();
   }
@@ -48,7 +50,8 @@ class SpeculativeSequence final : public GeneratingSequence {
     if (at_last_position()) return std::optional<TokenCall>();
     planned_ = std::min(request().speculative->lookahead,
                         request().max_new_tokens - static_cast<int>(out_.new_tokens().size()));
-    if (info().max_positions > 0) planned_ = std::min(planned_, info().max_positions - cache_->length());
+    if (info().max_positions > 0)
+      planned_ = std::min(planned_, info().max_positions - cache_->length());
     text_ = out_.tokens;
     phase_ = Phase::kDraft;
     return std::optional(draft_call());
@@ -76,13 +79,17 @@ class SpeculativeSequence final : public GeneratingSequence {
     const double threshold = request().speculative->verify_threshold;
     if (threshold >= 1) return draft == best;
     // p(draft) >= threshold * max p
-    const double below = static_cast<double>(logits[static_cast<size_t>(best)]) - static_cast<double>(logits[static_cast<size_t>(draft)]);
+    const double below = static_cast<double>(logits[static_cast<size_t>(best)]) -
+                         static_cast<double>(logits[static_cast<size_t>(draft)]);
     return std::exp(-below) >= threshold;
   }
 
   Result<std::optional<TokenCall>> accept(const TokenAnswer& answer) {
     const size_t before = out_.tokens.size();
-    const auto row = [&](int j) { return std::span<const float>(answer.logits.row(static_cast<size_t>(j)), answer.logits.cols()); };
+    const auto row = [&](int j) {
+      return std::span<const float>(answer.logits.row(static_cast<size_t>(j)),
+                                    answer.logits.cols());
+    };
     int accepted = 0;
     while (accepted < planned_) {
       const size_t at = before + static_cast<size_t>(accepted);
@@ -106,13 +113,14 @@ class SpeculativeSequence final : public GeneratingSequence {
   }
 
   Phase phase_ = Phase::kPrompt;
-  int planned_ = 0;             // drafts of this round
-  std::vector<int32_t> text_;   // all tokens and the drafts
+  int planned_ = 0;            // drafts of this round
+  std::vector<int32_t> text_;  // all tokens and the drafts
 };
 
 }  // namespace
 
-std::unique_ptr<GeneratingSequence> make_speculative_sequence(const GenerateContext& context, size_t index,
+std::unique_ptr<GeneratingSequence> make_speculative_sequence(const GenerateContext& context,
+                                                              size_t index,
                                                               const StateSource& states) {
   return std::make_unique<SpeculativeSequence>(context, index, states);
 }

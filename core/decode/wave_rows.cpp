@@ -61,7 +61,8 @@ int FreezeJudge::last_still(const Rows& states, int c) {
 
 int FreezeJudge::second_difference(const Rows& states, int c) const {
   const int begin = std::max({c, last_begin_, before_last_begin_});
-  const int end = std::min({c + static_cast<int>(states.size()), last_begin_ + static_cast<int>(previous_.size()),
+  const int end = std::min({c + static_cast<int>(states.size()),
+                            last_begin_ + static_cast<int>(previous_.size()),
                             before_last_begin_ + static_cast<int>(before_previous_.size())});
   int last = -1;
   for (int p = begin; p < end; ++p) {

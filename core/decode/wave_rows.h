@@ -36,7 +36,9 @@ class FreezeJudge {
   int last_begin() const { return last_begin_; }
 
  private:
-  bool latent() const { return rule_ != FreezeRule::kTokenStability && rule_ != FreezeRule::kFixed; }
+  bool latent() const {
+    return rule_ != FreezeRule::kTokenStability && rule_ != FreezeRule::kFixed;
+  }
   int second_difference(const Rows& states, int c) const;
 
   FreezeRule rule_;

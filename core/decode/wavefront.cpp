@@ -9,21 +9,33 @@
 namespace plumb {
 namespace {
 
-bool is_latent(FreezeRule rule) { return rule != FreezeRule::kTokenStability && rule != FreezeRule::kFixed; }
+bool is_latent(FreezeRule rule) {
+  return rule != FreezeRule::kTokenStability && rule != FreezeRule::kFixed;
+}
 
 class Wave {
  public:
   Wave(const RecurrentModel& model, Team& team, const WavefrontRequest& request, int num_steps)
-      : model_(&model), team_(&team), request_(&request), num_steps_(num_steps), sampler_(request.sampler),
-        workspace_(model.make_workspace(team)), judge_(request.freeze, request.threshold) {}
+      : model_(&model),
+        team_(&team),
+        request_(&request),
+        num_steps_(num_steps),
+        sampler_(request.sampler),
+        workspace_(model.make_workspace(team)),
+        judge_(request.freeze, request.threshold) {}
 
   Result<WavefrontResult> run() {
     const auto begin = std::chrono::steady_clock::now();
-    const auto elapsed = [&] { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count(); };
-    PLUMB_ASSIGN(const auto policy, make_kv_policy(request_->cache, request_->cache_index, info().layers,
-                                                   request_->state.seed, std::max(num_steps_, request_->inner_steps)));
+    const auto elapsed = [&] {
+      return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+          .count();
+    };
+    PLUMB_ASSIGN(const auto policy,
+                 make_kv_policy(request_->cache, request_->cache_index, info().layers,
+                                request_->state.seed, std::max(num_steps_, request_->inner_steps)));
     PLUMB_ASSIGN(cache_, model_->make_cache(policy));
-    PLUMB_ASSIGN(source_, StateSource::make(request_->state, info(), StateSource::FileRows::kPositions));
+    PLUMB_ASSIGN(source_,
+                 StateSource::make(request_->state, info(), StateSource::FileRows::kPositions));
     PLUMB_RETURN_IF_ERROR(start());
     stats().prefill_ms = elapsed();
     while (wants_more()) {
@@ -54,10 +66,15 @@ class Wave {
     Mat<float> injected(n, dim()), state(n, static_cast<size_t>(info().state_dim));
     // Schemes that look at the prelude output see the newest.
     for (size_t i = 0; i < n && !embeds_.empty(); ++i) {
-      const auto at = std::min(static_cast<size_t>(std::max(pos - embeds_pos_, 0)) + i, embeds_.size() - 1);
+      const auto at =
+          std::min(static_cast<size_t>(std::max(pos - embeds_pos_, 0)) + i, embeds_.size() - 1);
       std::copy(embeds_[at].begin(), embeds_[at].end(), injected.row(i));
     }
-    Batch batch{ids, {{.first_row = 0, .n_rows = n, .first_pos = pos, .sequence = static_cast<uint32_t>(draw_round)}}};
+    Batch batch{ids,
+                {{.first_row = 0,
+                  .n_rows = n,
+                  .first_pos = pos,
+                  .sequence = static_cast<uint32_t>(draw_round)}}};
     PLUMB_RETURN_IF_ERROR(source_->fill(batch, injected, state));
     return rows_of(state);
   }
@@ -89,7 +106,8 @@ class Wave {
     const std::vector<int32_t>& ids = request_->prompt;
     cache_->extend(ids);
     Batch batch{ids, {{.first_row = 0, .n_rows = ids.size(), .cache = cache_.get()}}};
-    Mat<float> injected(ids.size(), dim()), state(ids.size(), static_cast<size_t>(info().state_dim));
+    Mat<float> injected(ids.size(), dim()),
+        state(ids.size(), static_cast<size_t>(info().state_dim));
     PLUMB_RETURN_IF_ERROR(model_->prelude(batch, *workspace_, injected));
     PLUMB_RETURN_IF_ERROR(source_->fill(batch, injected, state));
     for (int i = 0; i < num_steps_; ++i) {
@@ -110,24 +128,35 @@ class Wave {
   // Logits of rows `first`.. of positions pos..; earlier rows only leave their coda entries.
   Status read(std::span<const int32_t> ids, int pos, MatView<const float> state, size_t first) {
     if (first > 0) {
-      const Batch body{ids.first(first), {{.first_row = 0, .n_rows = first, .first_pos = pos, .cache = cache_.get()}}};
-      PLUMB_RETURN_IF_ERROR(model_->readout(body, *workspace_, state.rows_from(0, first), Readout::kKeep, {}, {}));
+      const Batch body{
+          ids.first(first),
+          {{.first_row = 0, .n_rows = first, .first_pos = pos, .cache = cache_.get()}}};
+      PLUMB_RETURN_IF_ERROR(
+          model_->readout(body, *workspace_, state.rows_from(0, first), Readout::kKeep, {}, {}));
     }
     const size_t n = ids.size() - first;
-    const Batch end{ids.last(n), {{.first_row = 0, .n_rows = n, .first_pos = pos + static_cast<int>(first), .cache = cache_.get()}}};
+    const Batch end{ids.last(n),
+                    {{.first_row = 0,
+                      .n_rows = n,
+                      .first_pos = pos + static_cast<int>(first),
+                      .cache = cache_.get()}}};
     logits_.resize(n, static_cast<size_t>(info().vocab_size));
     if (n == 0) return ok_status();
-    PLUMB_RETURN_IF_ERROR(model_->readout(end, *workspace_, state.rows_from(first, n), Readout::kKeep, logits_, {}));
+    PLUMB_RETURN_IF_ERROR(
+        model_->readout(end, *workspace_, state.rows_from(first, n), Readout::kKeep, logits_, {}));
     for (size_t r = 0; r < n; ++r)
       for (const float x : logits_.view().row_span(r))
         if (!std::isfinite(x))
-          return work_error("logits are not finite at position {}, wavefront round {}", end.groups[0].first_pos + static_cast<int>(r), round_);
+          return work_error("logits are not finite at position {}, wavefront round {}",
+                            end.groups[0].first_pos + static_cast<int>(r), round_);
     return ok_status();
   }
 
   bool wants_more() const {
-    return static_cast<int64_t>(frozen_.size() - request_->prompt.size()) < request_->max_new_tokens &&
-           (info().max_positions == 0 || current_.size() <= static_cast<size_t>(info().max_positions));
+    return static_cast<int64_t>(frozen_.size() - request_->prompt.size()) <
+               request_->max_new_tokens &&
+           (info().max_positions == 0 ||
+            current_.size() <= static_cast<size_t>(info().max_positions));
   }
 
   Status round() {
@@ -187,7 +216,8 @@ class Wave {
       const auto share = static_cast<float>(request_->dampened_noise ? beta / (1 + had) : beta);
       const float keep = request_->sqrt_mixer ? std::sqrt(std::max(1 - share, 0.0F)) : 1 - share;
       const float add = request_->sqrt_mixer ? std::sqrt(share) : share;
-      for (size_t j = 0; j < states_[r].size(); ++j) states_[r][j] = states_[r][j] * keep + fresh[r][j] * add;
+      for (size_t j = 0; j < states_[r].size(); ++j)
+        states_[r][j] = states_[r][j] * keep + fresh[r][j] * add;
     }
     return ok_status();
   }
@@ -199,15 +229,18 @@ class Wave {
       next.push_back(pick(logits_.view().row_span(r), static_cast<uint32_t>(frozen_.size() + r)));
     newest_.assign(next.begin() + static_cast<std::ptrdiff_t>(frozen_.size()), next.end());
     grow(stable_, current_.size());
-    for (size_t p = 0; p < current_.size() && p + 1 < next.size(); ++p) stable_[p] += current_[p] == next[p] ? 1 : 0;
+    for (size_t p = 0; p < current_.size() && p + 1 < next.size(); ++p)
+      stable_[p] += current_[p] == next[p] ? 1 : 0;
     for (int i = 1; i < request_->headway; ++i) next.push_back(guess(next.size()));
     current_ = std::move(next);
   }
 
   int32_t guess(size_t position) const {
     if (request_->guess) return *request_->guess;
-    return static_cast<int32_t>(uniform_below({.seed = request_->sampler.seed, .stream = RngStream::kWavefront,
-                                               .position = static_cast<uint32_t>(position), .step = static_cast<uint32_t>(round_)},
+    return static_cast<int32_t>(uniform_below({.seed = request_->sampler.seed,
+                                               .stream = RngStream::kWavefront,
+                                               .position = static_cast<uint32_t>(position),
+                                               .step = static_cast<uint32_t>(round_)},
                                               0, static_cast<uint64_t>(info().vocab_size)));
   }
 
@@ -239,7 +272,8 @@ class Wave {
     states_ = tail(states_, static_cast<size_t>(k - c - 1));
     const size_t had = frozen_.size();
     frozen_.assign(current_.begin(), current_.begin() + k);
-    if (request_->on_frozen && frozen_.size() > had) request_->on_frozen(std::span(frozen_).subspan(had));
+    if (request_->on_frozen && frozen_.size() > had)
+      request_->on_frozen(std::span(frozen_).subspan(had));
     return ok_status();
   }
   Status forget(int n) {
@@ -259,16 +293,19 @@ class Wave {
       }
       case FreezeRule::kFixed: {
         if (round_ <= patience) return forget(wave - headway_now_);
-        // `headway` tokens even where the front stands (as published, nothing would ever move again),
-        // but no more than were computed.
-        const int n = std::min({request_->headway, wave - headway_now_, static_cast<int>(newest_.size())});
+        // `headway` tokens even where the front stands (as published, nothing would ever move
+        // again), but no more than were computed.
+        const int n =
+            std::min({request_->headway, wave - headway_now_, static_cast<int>(newest_.size())});
         PLUMB_RETURN_IF_ERROR(forget(wave - headway_now_ - n));
         states_ = tail(states_, static_cast<size_t>(n));
         frozen_.insert(frozen_.end(), newest_.begin(), newest_.begin() + n);
-        if (request_->on_frozen) request_->on_frozen(std::span(frozen_).last(static_cast<size_t>(n)));
+        if (request_->on_frozen)
+          request_->on_frozen(std::span(frozen_).last(static_cast<size_t>(n)));
         return ok_status();
       }
-      default: break;
+      default:
+        break;
     }
     const int last = judge_.last_still(states_, c);
     if (last < 0) return forget(wave - headway_now_);
@@ -310,20 +347,21 @@ class Wave {
   std::unique_ptr<SequenceCache> cache_;
   std::optional<StateSource> source_;
   std::vector<int32_t> frozen_, current_, newest_;
-  Rows states_;                                        // from position cache length on
+  Rows states_;  // from position cache length on
   Rows embeds_, old_embeds_;
   int embeds_pos_ = 0;
   FreezeJudge judge_;
-  int wave_begin_ = 0;                                 // position of the first state
+  int wave_begin_ = 0;  // position of the first state
   int k_ = 0, old_k_ = 0, round_ = 0, headway_now_ = 1;
-  std::vector<int> counters_, stable_;                 // by position: steps had, rounds unchanged
+  std::vector<int> counters_, stable_;  // by position: steps had, rounds unchanged
   Mat<float> logits_;
   WavefrontResult result_;
 };
 
 }  // namespace
 
-Result<WavefrontResult> generate_wavefront(const RecurrentModel& model, Team& team, const WavefrontRequest& request) {
+Result<WavefrontResult> generate_wavefront(const RecurrentModel& model, Team& team,
+                                           const WavefrontRequest& request) {
   const int num_steps = request.num_steps >= 0 ? request.num_steps : model.info().default_steps;
   PLUMB_RETURN_IF_ERROR(check_wavefront(model.info(), request, num_steps));
   return Wave(model, team, request, num_steps).run();

@@ -55,12 +55,18 @@ Result<std::vector<int>> parse_pattern(const std::string& text) {
 
 // `num_steps` is -1 when not given; a pattern then decides it.
 Result<std::optional<Rule>> parse_rule(const GenerateOptions& o, int& num_steps) {
-  const int given = (o.criterion.empty() ? 0 : 1) + (o.rule.empty() ? 0 : 1) + (o.depth_pattern.empty() ? 0 : 1);
-  if (given > 1) return input_error("--criterion, --rule and --depth-pattern each decide the depth: give one of them");
-  if (!o.threshold.empty() && o.criterion.empty()) return input_error("--threshold needs --criterion");
+  const int given =
+      (o.criterion.empty() ? 0 : 1) + (o.rule.empty() ? 0 : 1) + (o.depth_pattern.empty() ? 0 : 1);
+  if (given > 1)
+    return input_error(
+        "--criterion, --rule and --depth-pattern each decide the depth: give one of them");
+  if (!o.threshold.empty() && o.criterion.empty())
+    return input_error("--threshold needs --criterion");
   const std::string flags = modifiers(o);
   if (!flags.empty() && o.criterion.empty() && o.rule.empty())
-    return input_error("--min-steps, --patience, --check-every and --no-exit-in-prefill need --criterion or --rule");
+    return input_error(
+        "--min-steps, --patience, --check-every and --no-exit-in-prefill need --criterion or "
+        "--rule");
   if (given == 0) return std::optional<Rule>();
   if (!o.criterion.empty()) {
     PLUMB_ASSIGN(Rule rule, parse_criterion(o));
@@ -68,21 +74,24 @@ Result<std::optional<Rule>> parse_rule(const GenerateOptions& o, int& num_steps)
   }
   if (!o.rule.empty()) {
     if (!flags.empty() && o.rule.find('@') != std::string::npos)
-      return input_error("--rule \"{}\" has modifiers of its own: put all of them after its @", o.rule);
+      return input_error("--rule \"{}\" has modifiers of its own: put all of them after its @",
+                         o.rule);
     PLUMB_ASSIGN(Rule rule, Rule::parse(o.rule + (flags.empty() ? "" : " " + flags)));
     return std::optional(std::move(rule));
   }
   PLUMB_ASSIGN(const std::vector<int> pattern, parse_pattern(o.depth_pattern));
   const int deepest = *std::max_element(pattern.begin(), pattern.end());
   if (num_steps < 0) num_steps = deepest;
-  if (num_steps < deepest) return input_error("--depth-pattern goes to {}, beyond --num-steps {}", deepest, num_steps);
+  if (num_steps < deepest)
+    return input_error("--depth-pattern goes to {}, beyond --num-steps {}", deepest, num_steps);
   PLUMB_ASSIGN(Rule rule, rule_from_depth_pattern(pattern));
   return std::optional(std::move(rule));
 }
 
 Result<SamplerOptions> parse_sampler(const GenerateOptions& o, const ModelInfo& info) {
   SamplerOptions sampler = family_sampler(info);
-  const bool asked = o.temperature || o.top_k || o.top_p || o.min_p || o.repetition_penalty || o.dry_multiplier > 0;
+  const bool asked = o.temperature || o.top_k || o.top_p || o.min_p || o.repetition_penalty ||
+                     o.dry_multiplier > 0;
   // A family's own settings are those of its sampling, not of argmax.
   if (!asked || o.temperature == 0.0) sampler = {.rules = sampler.rules};
   sampler.sample = asked;
@@ -100,44 +109,72 @@ Result<SamplerOptions> parse_sampler(const GenerateOptions& o, const ModelInfo& 
 }
 
 void add_depth_flags(CLI::App& verb, GenerateOptions& o) {
-  verb.add_option("--num-steps", o.num_steps, "depth on the family's own axis, or the most an exit rule may run (default: the config's)");
-  verb.add_option("--criterion", o.criterion, "exit when this scalar passes its threshold: kl, latent-diff, entropy-diff, ...");
-  verb.add_option("--threshold", o.threshold, "of --criterion (default, or \"auto\": the published one)");
+  verb.add_option(
+      "--num-steps", o.num_steps,
+      "depth on the family's own axis, or the most an exit rule may run (default: the config's)");
+  verb.add_option("--criterion", o.criterion,
+                  "exit when this scalar passes its threshold: kl, latent-diff, entropy-diff, ...");
+  verb.add_option("--threshold", o.threshold,
+                  "of --criterion (default, or \"auto\": the published one)");
   verb.add_option("--rule", o.rule, "exit rule, e.g. \"kl<5e-4 | fixed=16 @min=2\"");
   verb.add_option("--min-steps", o.min_steps, "steps before the first check (default 0)");
   verb.add_option("--patience", o.patience, "consecutive checks that must fire (default 1)");
   verb.add_option("--check-every", o.check_every, "steps between checks (default 1)");
   verb.add_flag("--no-exit-in-prefill", o.no_exit_in_prefill, "the prompt runs to full depth");
-  verb.add_option("--depth-pattern", o.depth_pattern, "forced depth of each forward in turn, e.g. 3,1,4");
-  verb.add_option("--prefill", o.prefill, "the prompt in one \"call\" (default) or a \"token\" at a time, each with its own exit");
-  verb.add_option("--segment-len", o.segment_len, "tokens between segment borders, families with segment memory (default: the config's)");
-  verb.add_option("--segment-mode", o.segment_mode, "aligned (default): borders at multiples; rolling: every generated token is a segment");
-  verb.add_option("--cache", o.cache, "cache strategy (default: full at fixed depth, latest when adaptive)");
-  verb.add_option("--cache-index", o.cache_index, "recurrence (default) or upstream: what the numbers of --cache count");
-  verb.add_flag("--continuous-compute", o.continuous_compute, "begin each token from the last one's state");
+  verb.add_option("--depth-pattern", o.depth_pattern,
+                  "forced depth of each forward in turn, e.g. 3,1,4");
+  verb.add_option(
+      "--prefill", o.prefill,
+      "the prompt in one \"call\" (default) or a \"token\" at a time, each with its own exit");
+  verb.add_option(
+      "--segment-len", o.segment_len,
+      "tokens between segment borders, families with segment memory (default: the config's)");
+  verb.add_option(
+      "--segment-mode", o.segment_mode,
+      "aligned (default): borders at multiples; rolling: every generated token is a segment");
+  verb.add_option("--cache", o.cache,
+                  "cache strategy (default: full at fixed depth, latest when adaptive)");
+  verb.add_option("--cache-index", o.cache_index,
+                  "recurrence (default) or upstream: what the numbers of --cache count");
+  verb.add_flag("--continuous-compute", o.continuous_compute,
+                "begin each token from the last one's state");
   verb.add_option("--state", o.state.kind,
-                  "initial state: like-init (default), zero, normal, embed, unit, prelude, torch, torch-2.12, or a tape by position FILE.safetensors:NAME");
-  verb.add_option("--init-scale", o.state.init_scale, "multiplies the initial state's scale (default 1)");
-  verb.add_option("--noise", o.noise, "test-time noise KIND:AMOUNT; kinds geom, sqrt, line, chi, fixed");
-  verb.add_option("--best-of", o.best_of, "try this many initial states (seeds SEED, SEED+1, ...), keep the likeliest text");
+                  "initial state: like-init (default), zero, normal, embed, unit, prelude, torch, "
+                  "torch-2.12, or a tape by position FILE.safetensors:NAME");
+  verb.add_option("--init-scale", o.state.init_scale,
+                  "multiplies the initial state's scale (default 1)");
+  verb.add_option("--noise", o.noise,
+                  "test-time noise KIND:AMOUNT; kinds geom, sqrt, line, chi, fixed");
+  verb.add_option(
+      "--best-of", o.best_of,
+      "try this many initial states (seeds SEED, SEED+1, ...), keep the likeliest text");
 }
 
 void add_special_modes(CLI::App& verb, GenerateOptions& o) {
   verb.add_option("--draft-steps", o.draft_steps, "speculative decoding: depth of the drafts");
-  verb.add_option("--lookahead", o.lookahead, "speculative decoding: tokens drafted a round (default 8)");
+  verb.add_option("--lookahead", o.lookahead,
+                  "speculative decoding: tokens drafted a round (default 8)");
   verb.add_option("--verify-threshold", o.verify_threshold,
-                  "speculative decoding: 1 (default) accepts the argmax only, below 1 drafts with p >= threshold * max p");
+                  "speculative decoding: 1 (default) accepts the argmax only, below 1 drafts with "
+                  "p >= threshold * max p");
   verb.add_flag("--wavefront", o.wavefront, "refine a window of positions at once");
   verb.add_option("--inner-steps", o.wave.inner_steps, "wavefront: steps a round (default 4)");
   verb.add_option("--freeze", o.freeze, "wavefront: " + freeze_rule_names());
-  verb.add_option("--freeze-threshold", o.wave.threshold, "wavefront: of the latent rules (default 0.03)");
-  verb.add_option("--headway", o.wave.headway, "wavefront: positions the front moves on a round (default 1)");
-  verb.add_option("--max-wave", o.wave.max_wave, "wavefront: states at most, 0 no limit (default 128)");
-  verb.add_option("--ema-embeds", o.wave.ema_embeds, "wavefront: share of the last round's prelude output kept (default 0.1)");
-  verb.add_option("--state-noise", o.wave.state_noise, "wavefront: share of a fresh state mixed in a round (default 0.5)");
-  verb.add_flag("--constant-noise", o.constant_noise, "wavefront: do not lower that share with the steps a position has had");
+  verb.add_option("--freeze-threshold", o.wave.threshold,
+                  "wavefront: of the latent rules (default 0.03)");
+  verb.add_option("--headway", o.wave.headway,
+                  "wavefront: positions the front moves on a round (default 1)");
+  verb.add_option("--max-wave", o.wave.max_wave,
+                  "wavefront: states at most, 0 no limit (default 128)");
+  verb.add_option("--ema-embeds", o.wave.ema_embeds,
+                  "wavefront: share of the last round's prelude output kept (default 0.1)");
+  verb.add_option("--state-noise", o.wave.state_noise,
+                  "wavefront: share of a fresh state mixed in a round (default 0.5)");
+  verb.add_flag("--constant-noise", o.constant_noise,
+                "wavefront: do not lower that share with the steps a position has had");
   verb.add_flag("--sqrt-mixer", o.wave.sqrt_mixer, "wavefront: mix by square roots");
-  verb.add_flag("--no-full-prefill", o.no_full_prefill, "wavefront: the prompt is part of the first wave");
+  verb.add_flag("--no-full-prefill", o.no_full_prefill,
+                "wavefront: the prompt is part of the first wave");
   verb.add_option("--max-rounds", o.wave.max_rounds, "wavefront: rounds at most (default 4096)");
 }
 
@@ -145,23 +182,34 @@ void add_special_modes(CLI::App& verb, GenerateOptions& o) {
 
 void GenerateOptions::add_to(CLI::App& verb) {
   model.add_to(verb);
-  verb.add_option("--prompt", prompts, "text to continue; again for a batch")->allow_extra_args(false);
-  verb.add_option("--ids", ids, "token ids instead, \"5,6,7\"; \";\" separates sequences of a batch");
-  verb.add_flag("--no-added-specials", no_added_specials, "encode --prompt without the tokens its tokenizer puts around a text");
+  verb.add_option("--prompt", prompts, "text to continue; again for a batch")
+      ->allow_extra_args(false);
+  verb.add_option("--ids", ids,
+                  "token ids instead, \"5,6,7\"; \";\" separates sequences of a batch");
+  verb.add_flag("--no-added-specials", no_added_specials,
+                "encode --prompt without the tokens its tokenizer puts around a text");
   verb.add_option("--max-new-tokens", max_new_tokens, "new tokens at most (default 64)");
   add_depth_flags(verb, *this);
   add_special_modes(verb, *this);
-  verb.add_option("--temperature", temperature, "0: argmax; sampling is on when this or a filter below is given");
+  verb.add_option("--temperature", temperature,
+                  "0: argmax; sampling is on when this or a filter below is given");
   verb.add_option("--top-k", top_k, "keep the k likeliest tokens");
-  verb.add_option("--top-p", top_p, "keep the likeliest tokens up to this mass, as the family defines it");
+  verb.add_option("--top-p", top_p,
+                  "keep the likeliest tokens up to this mass, as the family defines it");
   verb.add_option("--min-p", min_p, "keep tokens with p >= min-p * max p");
-  verb.add_option("--repetition-penalty", repetition_penalty, "for every token that is already there");
-  verb.add_option("--dry-multiplier", dry_multiplier, "n-gram repetition penalty instead (Raven families)");
+  verb.add_option("--repetition-penalty", repetition_penalty,
+                  "for every token that is already there");
+  verb.add_option("--dry-multiplier", dry_multiplier,
+                  "n-gram repetition penalty instead (Raven families)");
   verb.add_option("--dry-base", dry_base, "its base (default 1.75)");
   verb.add_option("--dry-allowed-length", dry_allowed_length, "its longest free match (default 2)");
-  verb.add_option("--seed", state.seed, "seed of initial states, sampling, noise and randomised caches (default 0)");
-  verb.add_option("--eos", eos, "stop at these ids besides the model's own fixed ones, or \"none\" (default: the model's)");
-  verb.add_option("--stop", stops, "stop when the new text contains this; again for more")->allow_extra_args(false);
+  verb.add_option("--seed", state.seed,
+                  "seed of initial states, sampling, noise and randomised caches (default 0)");
+  verb.add_option(
+      "--eos", eos,
+      "stop at these ids besides the model's own fixed ones, or \"none\" (default: the model's)");
+  verb.add_option("--stop", stops, "stop when the new text contains this; again for more")
+      ->allow_extra_args(false);
   verb.add_option("--emit", emit, "\"logits\": the rows the tokens were picked from, to --out");
   verb.add_option("--out", out, "safetensors file to write");
   verb.add_flag("--json", json, "machine-readable result on stdout");
@@ -172,7 +220,8 @@ Result<StateNoise> parse_noise(const std::string& text, uint64_t seed) {
   const auto kind = parse_noise_kind(text.substr(0, colon));
   if (colon == std::string::npos || !kind) {
     std::string kinds;
-    for (const auto& [value, name] : kNoiseKinds) kinds += (kinds.empty() ? "" : ", ") + std::string(name);
+    for (const auto& [value, name] : kNoiseKinds)
+      kinds += (kinds.empty() ? "" : ", ") + std::string(name);
     return input_error("--noise \"{}\" is not KIND:AMOUNT; kinds are {}", text, kinds);
   }
   StateNoise noise{.kind = *kind, .seed = seed};
@@ -190,15 +239,18 @@ Result<std::vector<int32_t>> resolve_stop_ids(const GenerateOptions& options, co
     for (const std::string& item : split_list(options.eos)) {
       const auto id = parse_whole_number(item);
       if (!id || *id < 0 || *id >= info.vocab_size)
-        return input_error("--eos \"{}\" is not a token id below {}, nor \"none\"", item, info.vocab_size);
+        return input_error("--eos \"{}\" is not a token id below {}, nor \"none\"", item,
+                           info.vocab_size);
       ids.push_back(static_cast<int32_t>(*id));
     }
     return ids;
   }
   if (tokenizer == nullptr) return ids;
-  const std::filesystem::path path(options.model.tokenizer.empty() ? options.model.model : options.model.tokenizer);
-  PLUMB_ASSIGN(const SpecialTokens specials,
-               special_tokens(std::filesystem::is_directory(path) ? path : path.parent_path(), *tokenizer));
+  const std::filesystem::path path(options.model.tokenizer.empty() ? options.model.model
+                                                                   : options.model.tokenizer);
+  PLUMB_ASSIGN(
+      const SpecialTokens specials,
+      special_tokens(std::filesystem::is_directory(path) ? path : path.parent_path(), *tokenizer));
   ids.insert(ids.end(), specials.eos_ids.begin(), specials.eos_ids.end());
   return ids;
 }
@@ -207,46 +259,62 @@ Result<GenerateRequest> resolve_generate(const GenerateOptions& o, const ModelIn
   GenerateRequest request;
   request.max_new_tokens = o.max_new_tokens;
   if (!o.num_steps.empty()) {
-    PLUMB_ASSIGN(const std::vector<int> depths, parse_int_list(o.num_steps, "--num-steps", 0, kMaxDepth));
-    if (depths.size() != 1) return input_error("--num-steps \"{}\": a generation runs at one depth", o.num_steps);
+    PLUMB_ASSIGN(const std::vector<int> depths,
+                 parse_int_list(o.num_steps, "--num-steps", 0, kMaxDepth));
+    if (depths.size() != 1)
+      return input_error("--num-steps \"{}\": a generation runs at one depth", o.num_steps);
     request.num_steps = depths.front();
   }
   PLUMB_ASSIGN(request.rule, parse_rule(o, request.num_steps));
   // Without a depth or a rule a model that halts by itself does.
-  if (request.num_steps < 0 && (request.rule || !info.halts_itself)) request.num_steps = info.default_steps;
+  if (request.num_steps < 0 && (request.rule || !info.halts_itself))
+    request.num_steps = info.default_steps;
   if (o.prefill != "call" && o.prefill != "token")
     return input_error("--prefill \"{}\" is unknown; expected call or token", o.prefill);
   request.token_prefill = o.prefill == "token";
   request.continuous_compute = o.continuous_compute;
   request.cache = o.cache.empty() ? default_cache(info, request.rule.has_value()) : o.cache;
   if (o.cache_index != "recurrence" && o.cache_index != "upstream")
-    return input_error("--cache-index \"{}\" is unknown; expected recurrence or upstream", o.cache_index);
-  request.cache_index = o.cache_index == "upstream" ? CacheIndex::kUpstream : CacheIndex::kRecurrence;
+    return input_error("--cache-index \"{}\" is unknown; expected recurrence or upstream",
+                       o.cache_index);
+  request.cache_index =
+      o.cache_index == "upstream" ? CacheIndex::kUpstream : CacheIndex::kRecurrence;
   request.segment_len = o.segment_len;
   const auto mode = parse_segment_mode(o.segment_mode);
-  if (!mode) return input_error("--segment-mode \"{}\" is unknown; expected aligned or rolling", o.segment_mode);
+  if (!mode)
+    return input_error("--segment-mode \"{}\" is unknown; expected aligned or rolling",
+                       o.segment_mode);
   request.segment_mode = *mode;
   request.state = o.state;
   PLUMB_ASSIGN(request.sampler, parse_sampler(o, info));
   if (o.speculative()) {
-    if (!o.draft_steps) return input_error("speculative decoding needs --draft-steps, the depth of the drafts");
+    if (!o.draft_steps)
+      return input_error("speculative decoding needs --draft-steps, the depth of the drafts");
     request.speculative = {*o.draft_steps, o.lookahead.value_or(8), o.verify_threshold.value_or(1)};
   }
-  if (!o.emit.empty() && o.emit != "logits") return input_error("--emit \"{}\" is unknown; expected logits", o.emit);
-  if (o.emit.empty() != o.out.empty()) return input_error("--emit logits and --out FILE go together");
+  if (!o.emit.empty() && o.emit != "logits")
+    return input_error("--emit \"{}\" is unknown; expected logits", o.emit);
+  if (o.emit.empty() != o.out.empty())
+    return input_error("--emit logits and --out FILE go together");
   request.keep_logits = !o.emit.empty();
   return request;
 }
 
-Result<WavefrontRequest> resolve_wavefront(const GenerateOptions& o, const GenerateRequest& request) {
-  if (request.rule || request.speculative || o.best_of > 0 || request.keep_logits || request.token_prefill)
-    return input_error("--wavefront decides depths itself: it does not go with exit rules, speculative decoding, "
-                       "--best-of, --prefill token or --emit");
-  if (!o.stops.empty()) return input_error("--wavefront stops at token ids only, not at --stop texts");
-  if (request.prompts.size() != 1) return input_error("--wavefront takes one prompt, there are {}", request.prompts.size());
+Result<WavefrontRequest> resolve_wavefront(const GenerateOptions& o,
+                                           const GenerateRequest& request) {
+  if (request.rule || request.speculative || o.best_of > 0 || request.keep_logits ||
+      request.token_prefill)
+    return input_error(
+        "--wavefront decides depths itself: it does not go with exit rules, speculative decoding, "
+        "--best-of, --prefill token or --emit");
+  if (!o.stops.empty())
+    return input_error("--wavefront stops at token ids only, not at --stop texts");
+  if (request.prompts.size() != 1)
+    return input_error("--wavefront takes one prompt, there are {}", request.prompts.size());
   WavefrontRequest wave = o.wave;
   const auto freeze = parse_freeze_rule(o.freeze);
-  if (!freeze) return input_error("--freeze \"{}\" is unknown; expected {}", o.freeze, freeze_rule_names());
+  if (!freeze)
+    return input_error("--freeze \"{}\" is unknown; expected {}", o.freeze, freeze_rule_names());
   wave.freeze = *freeze;
   wave.prompt = request.prompts.front();
   wave.max_new_tokens = request.max_new_tokens;

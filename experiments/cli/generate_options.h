@@ -53,7 +53,8 @@ struct GenerateOptions {
 // Everything but prompts and stop ids. Sampling is off unless one of its flags is given.
 Result<GenerateRequest> resolve_generate(const GenerateOptions& options, const ModelInfo& info);
 // The same settings for --wavefront; prompt and stop ids are taken over from `request`.
-Result<WavefrontRequest> resolve_wavefront(const GenerateOptions& options, const GenerateRequest& request);
+Result<WavefrontRequest> resolve_wavefront(const GenerateOptions& options,
+                                           const GenerateRequest& request);
 Result<StateNoise> parse_noise(const std::string& text, uint64_t seed);
 // --eos ID[,ID]|none, else the ids of the model and of the files beside its tokenizer.
 Result<std::vector<int32_t>> resolve_stop_ids(const GenerateOptions& options, const ModelInfo& info,

@@ -16,10 +16,13 @@ constexpr size_t kContext = 8;
 // Bytes at the end that a further token may still change.
 size_t unsettled(std::string_view text) {
   size_t end = text.size();
-  while (end >= kReplacement.size() && text.substr(end - kReplacement.size(), kReplacement.size()) == kReplacement)
+  while (end >= kReplacement.size() &&
+         text.substr(end - kReplacement.size(), kReplacement.size()) == kReplacement)
     end -= kReplacement.size();
   size_t begin = end;
-  while (begin > 0 && end - begin < 4 && (static_cast<unsigned char>(text[begin - 1]) & 0xC0) == 0x80) --begin;
+  while (begin > 0 && end - begin < 4 &&
+         (static_cast<unsigned char>(text[begin - 1]) & 0xC0) == 0x80)
+    --begin;
   if (begin > 0 && static_cast<unsigned char>(text[begin - 1]) >= 0xC0) {
     const auto lead = static_cast<unsigned char>(text[begin - 1]);
     const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
@@ -38,7 +41,8 @@ std::string TextOutput::decode(std::span<const int32_t> ids) const {
     while (end < ids.size() && static_cast<size_t>(ids[end]) < tokenizer_->vocab_size()) ++end;
     const auto text = tokenizer_->decode(ids.subspan(begin, end - begin));
     all += text.ok() ? text.value() : std::string(kReplacement);
-    for (; end < ids.size() && static_cast<size_t>(ids[end]) >= tokenizer_->vocab_size(); ++end) all += kReplacement;
+    for (; end < ids.size() && static_cast<size_t>(ids[end]) >= tokenizer_->vocab_size(); ++end)
+      all += kReplacement;
     begin = end;
   }
   return all;
@@ -46,7 +50,8 @@ std::string TextOutput::decode(std::span<const int32_t> ids) const {
 
 std::string TextOutput::added(std::span<const int32_t> tokens, size_t n_prompt) const {
   const size_t from = n_prompt - std::min(n_prompt, kContext);
-  const std::string before = decode(tokens.subspan(from, n_prompt - from)), all = decode(tokens.subspan(from));
+  const std::string before = decode(tokens.subspan(from, n_prompt - from)),
+                    all = decode(tokens.subspan(from));
   if (all.starts_with(before)) return all.substr(before.size());
   return decode(tokens.subspan(n_prompt));
 }
@@ -59,7 +64,8 @@ Json TextOutput::continuation(std::span<const int32_t> tokens, size_t n_prompt) 
   return has_text() ? Json(added(tokens, n_prompt)) : Json();
 }
 
-std::string TextOutput::continuation_or_ids(std::span<const int32_t> tokens, size_t n_prompt) const {
+std::string TextOutput::continuation_or_ids(std::span<const int32_t> tokens,
+                                            size_t n_prompt) const {
   if (has_text()) return added(tokens, n_prompt);
   return fmt::format("{}", fmt::join(tokens.subspan(n_prompt), ","));
 }
@@ -68,7 +74,9 @@ TextStream::TextStream(const TextOutput& text, const std::vector<std::vector<int
                        std::vector<std::string> stops, bool print)
     : text_(&text), stops_(std::move(stops)), print_(print) {
   for (const auto& prompt : prompts)
-    contexts_.emplace_back(prompt.end() - static_cast<std::ptrdiff_t>(std::min(prompt.size(), kContext)), prompt.end());
+    contexts_.emplace_back(
+        prompt.end() - static_cast<std::ptrdiff_t>(std::min(prompt.size(), kContext)),
+        prompt.end());
 }
 
 bool TextStream::after_token(size_t prompt, std::span<const int32_t> new_tokens) {
@@ -90,12 +98,14 @@ bool TextStream::after_token(size_t prompt, std::span<const int32_t> new_tokens)
       shown_ = text.substr(0, settled);
     }
   }
-  return std::any_of(stops_.begin(), stops_.end(), [&](const std::string& stop) { return text.find(stop) != std::string::npos; });
+  return std::any_of(stops_.begin(), stops_.end(),
+                     [&](const std::string& stop) { return text.find(stop) != std::string::npos; });
 }
 
 void TextStream::finish() {
   if (!print_) return;
-  if (pending_.size() > shown_.size()) std::fwrite(pending_.data() + shown_.size(), 1, pending_.size() - shown_.size(), stdout);
+  if (pending_.size() > shown_.size())
+    std::fwrite(pending_.data() + shown_.size(), 1, pending_.size() - shown_.size(), stdout);
   std::printf("\n");
 }
 

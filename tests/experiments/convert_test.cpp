@@ -165,7 +165,8 @@ TEST(Convert, BuffersDecideTheConfigAndAreLeftOut) {
 TEST(Convert, StoresTheAskedTypeAndRefusesWhatItCannotHold) {
   const TempDir dir, big, out;
   ASSERT_TRUE(convert_to_safetensors(open(golden_file("llama/retrofit_a_base")), {.dtype = DType::kBF16}, dir.path()).ok());
-  for (const TensorInfo& tensor : open(dir.path()).tensors()) EXPECT_EQ(tensor.dtype, DType::kBF16);
+  const Checkpoint stored = open(dir.path());
+  for (const TensorInfo& tensor : stored.tensors()) EXPECT_EQ(tensor.dtype, DType::kBF16);
   const std::vector<float> values = {1.0F, 70000.0F};
   ASSERT_TRUE(write_safetensors(big / "model.safetensors", std::vector<NamedTensor>{f32_tensor("w", {2}, values)}).ok());
   const auto report = convert_to_safetensors(open(big.path()), {.dtype = DType::kF16}, out.path());

@@ -24,7 +24,8 @@ struct GoldenModel {
 inline GoldenModel open_golden_model(const std::string& name, int threads = 2) {
   auto checkpoint = Checkpoint::open(golden_path(name));
   EXPECT_TRUE(checkpoint.ok()) << (checkpoint.ok() ? "" : checkpoint.error().message);
-  GoldenModel opened{std::make_unique<Team>(threads), std::make_unique<Checkpoint>(std::move(checkpoint).value()), nullptr};
+  GoldenModel opened{std::make_unique<Team>(threads),
+                     std::make_unique<Checkpoint>(std::move(checkpoint).value()), nullptr};
   auto model = load_model(*opened.checkpoint, Precision::kF32, *opened.team);
   EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.error().message);
   opened.model = std::move(model).value();
@@ -36,7 +37,9 @@ inline const Json& records() {
   return json;
 }
 
-inline std::string tape(const std::string& name) { return golden_path("raven/generation.safetensors") + ":" + name; }
+inline std::string tape(const std::string& name) {
+  return golden_path("raven/generation.safetensors") + ":" + name;
+}
 
 inline Rule must_parse(const std::string& text) {
   auto rule = Rule::parse(text);
@@ -51,7 +54,8 @@ inline GenerateRequest request_of(const std::string& model, const Json& record) 
   request.max_new_tokens = record["max_new_tokens"];
   request.num_steps = record["num_steps"];
   request.cache = record["strategy"];
-  request.cache_index = record.contains("derived_generalised_cache") ? CacheIndex::kRecurrence : CacheIndex::kUpstream;
+  request.cache_index = record.contains("derived_generalised_cache") ? CacheIndex::kRecurrence
+                                                                     : CacheIndex::kUpstream;
   request.state.kind = tape(model + ".tape");
   request.state.init_scale = record.value("init_scale", 1.0);
   request.continuous_compute = record.value("continuous_compute", false);
@@ -64,13 +68,16 @@ inline GenerateRequest request_of(const std::string& model, const Json& record) 
     flags.no_exit_in_prefill = record.value("do_not_exit_in_prefill", false);
     request.rule = rule_from_criterion(flags).value();
   }
-  if (record.contains("depth_pattern")) request.rule = rule_from_depth_pattern(record["depth_pattern"]).value();
+  if (record.contains("depth_pattern"))
+    request.rule = rule_from_depth_pattern(record["depth_pattern"]).value();
   if (record.contains("draft_steps"))
-    request.speculative = {record["draft_steps"], record["lookahead_for_draft"], record["verification_threshold"]};
+    request.speculative = {record["draft_steps"], record["lookahead_for_draft"],
+                           record["verification_threshold"]};
   return request;
 }
 
-inline std::vector<Generated> must_generate(const GoldenModel& opened, const GenerateRequest& request) {
+inline std::vector<Generated> must_generate(const GoldenModel& opened,
+                                            const GenerateRequest& request) {
   auto result = generate(*opened, *opened.team, request);
   EXPECT_TRUE(result.ok()) << (result.ok() ? "" : result.error().message);
   return result.ok() ? std::move(result).value() : std::vector<Generated>(request.prompts.size());

@@ -34,7 +34,8 @@ class GenerateGolden : public testing::TestWithParam<std::string> {
       const Generated got = must_generate(opened, request)[0];
       // The reference overshoots in its last speculative round.
       auto want = record["tokens"].get<std::vector<int32_t>>();
-      want.resize(std::min(want.size(), request.prompts[0].size() + static_cast<size_t>(request.max_new_tokens)));
+      want.resize(std::min(
+          want.size(), request.prompts[0].size() + static_cast<size_t>(request.max_new_tokens)));
       EXPECT_EQ(got.tokens, want);
       if (record.contains("steps")) {
         EXPECT_EQ(got.steps, record["steps"].get<std::vector<int>>());
@@ -49,7 +50,9 @@ class GenerateGolden : public testing::TestWithParam<std::string> {
     for (size_t f = 0; f < want.size(); ++f) {
       ASSERT_EQ(got.exit_values[f].size(), want[f].size()) << "forward " << f;
       for (size_t k = 0; k < want[f].size(); ++k)
-        EXPECT_NEAR(got.exit_values[f][k], want[f][k].get<double>(), 2e-5 + 1e-5 * want[f][k].get<double>()) << f << " " << k;
+        EXPECT_NEAR(got.exit_values[f][k], want[f][k].get<double>(),
+                    2e-5 + 1e-5 * want[f][k].get<double>())
+            << f << " " << k;
     }
   }
 };
@@ -60,18 +63,20 @@ TEST_P(GenerateGolden, ForcedDepthPatterns) { EXPECT_GT(run("pattern"), 5); }
 TEST_P(GenerateGolden, SpeculativeDecoding) { EXPECT_GT(run("speculative"), 3); }
 
 INSTANTIATE_TEST_SUITE_P(Huginn, GenerateGolden, testing::Values("huginn_a", "huginn_b"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 TEST(Generate, KeepsTheLogitsTheTokensWerePickedFrom) {
   const auto opened = open_golden_model("raven/huginn_a");
-  GenerateRequest request = request_of("huginn_a", records()["cases"]["huginn_a"]["generation"]["full@8"]);
+  GenerateRequest request =
+      request_of("huginn_a", records()["cases"]["huginn_a"]["generation"]["full@8"]);
   request.keep_logits = true;
   const Generated got = must_generate(opened, request)[0];
   const auto want = golden("raven/generation.safetensors", "huginn_a.logits.full@8");
   ASSERT_EQ(got.logits.size(), static_cast<size_t>(want.shape[0]));
   const auto v = static_cast<size_t>(want.shape[1]);
   for (size_t i = 0; i < got.logits.size(); ++i)
-    expect_close({got.logits[i].data(), v}, std::span<const float>(want.data).subspan(i * v, v), 1e-4, 1e-4);
+    expect_close({got.logits[i].data(), v}, std::span<const float>(want.data).subspan(i * v, v),
+                 1e-4, 1e-4);
 }
 
 TEST(Generate, TakesThePromptATokenAtATimeEachWithItsOwnExit) {

@@ -14,7 +14,8 @@ using test::must_parse;
 using test::open_golden_model;
 
 // Different lengths, so that prompts and later tokens are never at the same step.
-const std::vector<std::vector<int32_t>> kPrompts = {{5, 9, 77}, {12}, {3, 1, 4, 1, 5, 9, 2, 6}, {100, 7}};
+const std::vector<std::vector<int32_t>> kPrompts = {
+    {5, 9, 77}, {12}, {3, 1, 4, 1, 5, 9, 2, 6}, {100, 7}};
 
 void expect_same(const Generated& a, const Generated& b) {
   EXPECT_EQ(a.tokens, b.tokens);
@@ -25,7 +26,9 @@ void expect_same(const Generated& a, const Generated& b) {
   EXPECT_EQ(a.stats.core_passes, b.stats.core_passes);
   ASSERT_EQ(a.logits.size(), b.logits.size());
   for (size_t i = 0; i < a.logits.size(); ++i)
-    EXPECT_EQ(std::memcmp(a.logits[i].data(), b.logits[i].data(), a.logits[i].size() * sizeof(float)), 0) << "token " << i;
+    EXPECT_EQ(
+        std::memcmp(a.logits[i].data(), b.logits[i].data(), a.logits[i].size() * sizeof(float)), 0)
+        << "token " << i;
 }
 
 struct Setting {
@@ -36,26 +39,51 @@ struct Setting {
 
 const Setting kSettings[] = {
     {"fixed", "raven/huginn_b", [](GenerateRequest& r) { r.num_steps = 6; }},
-    {"kl", "raven/huginn_b", [](GenerateRequest& r) { r.num_steps = 16; r.rule = must_parse("kl<0.02"); }},
-    {"latent", "raven/huginn_a", [](GenerateRequest& r) { r.num_steps = 16; r.rule = must_parse("latent-diff<0.2 @every=2"); }},
-    {"mixed", "raven/huginn_a", [](GenerateRequest& r) {
+    {"kl", "raven/huginn_b",
+     [](GenerateRequest& r) {
+       r.num_steps = 16;
+       r.rule = must_parse("kl<0.02");
+     }},
+    {"latent", "raven/huginn_a",
+     [](GenerateRequest& r) {
+       r.num_steps = 16;
+       r.rule = must_parse("latent-diff<0.2 @every=2");
+     }},
+    {"mixed", "raven/huginn_a",
+     [](GenerateRequest& r) {
        r.num_steps = 12;
        r.rule = must_parse("(accel-rel<0.2 & margin>=0.01) | argmax-stability>=3 @patience=2");
      }},
-    {"pattern", "raven/huginn_a", [](GenerateRequest& r) { r.num_steps = 7; r.rule = must_parse("fixed=3/1/7"); }},
-    {"compressed", "raven/huginn_b", [](GenerateRequest& r) {
+    {"pattern", "raven/huginn_a",
+     [](GenerateRequest& r) {
+       r.num_steps = 7;
+       r.rule = must_parse("fixed=3/1/7");
+     }},
+    {"compressed", "raven/huginn_b",
+     [](GenerateRequest& r) {
        r.num_steps = 12;
        r.cache = "latest-compress-s2";
        r.rule = must_parse("kl<0.05 @min=1");
      }},
-    {"warm", "raven/huginn_a", [](GenerateRequest& r) { r.num_steps = 5; r.continuous_compute = true; }},
-    {"speculative", "raven/huginn_b", [](GenerateRequest& r) { r.num_steps = 8; r.speculative = {3, 4, 1}; }},
-    {"sampled", "llama/retrofit_a_converted", [](GenerateRequest& r) {
+    {"warm", "raven/huginn_a",
+     [](GenerateRequest& r) {
+       r.num_steps = 5;
+       r.continuous_compute = true;
+     }},
+    {"speculative", "raven/huginn_b",
+     [](GenerateRequest& r) {
+       r.num_steps = 8;
+       r.speculative = {3, 4, 1};
+     }},
+    {"sampled", "llama/retrofit_a_converted",
+     [](GenerateRequest& r) {
        r.num_steps = 3;
        r.sampler = {.sample = true, .temperature = 1.5, .top_k = 20, .seed = 5};
      }},
-    {"blocks", "llama/retrofit_a_base", [](GenerateRequest& r) { r.rule = must_parse("latent-diff<0.9"); }},
-    {"tokens", "raven/huginn_a", [](GenerateRequest& r) {
+    {"blocks", "llama/retrofit_a_base",
+     [](GenerateRequest& r) { r.rule = must_parse("latent-diff<0.9"); }},
+    {"tokens", "raven/huginn_a",
+     [](GenerateRequest& r) {
        r.num_steps = 9;
        r.rule = must_parse("kl<0.05");
        r.token_prefill = true;
@@ -81,7 +109,8 @@ TEST_P(BatchOfSequences, GivesEachTheBitsItGetsAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, BatchOfSequences, testing::ValuesIn(kSettings), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Every, BatchOfSequences, testing::ValuesIn(kSettings),
+                         [](const auto& test) { return test.param.name; });
 
 TEST(Generate, DoesNotDependOnThreads) {
   GenerateRequest request;
@@ -104,13 +133,16 @@ TEST(Generate, LookingAtEveryStepChangesNoBit) {
   request.cache = "latest";
   request.keep_logits = true;
   const auto plain = must_generate(opened, request);
-  request.rule = must_parse("kl<0 | latent-diff<0");  // reads the coda at every step and never fires
+  request.rule =
+      must_parse("kl<0 | latent-diff<0");  // reads the coda at every step and never fires
   const auto watched = must_generate(opened, request);
   for (size_t i = 0; i < plain.size(); ++i) {
     EXPECT_EQ(watched[i].exit_values[0].size(), 7u);
     EXPECT_EQ(plain[i].tokens, watched[i].tokens);
     for (size_t t = 0; t < plain[i].logits.size(); ++t)
-      EXPECT_EQ(std::memcmp(plain[i].logits[t].data(), watched[i].logits[t].data(), plain[i].logits[t].size() * sizeof(float)), 0);
+      EXPECT_EQ(std::memcmp(plain[i].logits[t].data(), watched[i].logits[t].data(),
+                            plain[i].logits[t].size() * sizeof(float)),
+                0);
   }
 }
 
@@ -124,10 +156,14 @@ TEST(Generate, AFullCacheGivesTheLogitsOfTheWholeText) {
   const Generated cached = must_generate(opened, request)[0];
   for (size_t i = 0; i < cached.logits.size(); ++i) {
     GenerateRequest whole = request;
-    whole.prompts = {{cached.tokens.begin(), cached.tokens.begin() + static_cast<std::ptrdiff_t>(cached.n_prompt + i)}};
+    whole.prompts = {{cached.tokens.begin(),
+                      cached.tokens.begin() + static_cast<std::ptrdiff_t>(cached.n_prompt + i)}};
     whole.max_new_tokens = 1;
     const Generated uncached = must_generate(opened, whole)[0];
-    EXPECT_EQ(std::memcmp(cached.logits[i].data(), uncached.logits[0].data(), cached.logits[i].size() * sizeof(float)), 0) << i;
+    EXPECT_EQ(std::memcmp(cached.logits[i].data(), uncached.logits[0].data(),
+                          cached.logits[i].size() * sizeof(float)),
+              0)
+        << i;
   }
 }
 
@@ -152,7 +188,9 @@ TEST(Generate, StopsWhereTheCallerSays) {
   request.prompts = {kPrompts[0], kPrompts[1]};
   request.max_new_tokens = 12;
   request.num_steps = 2;
-  request.after_token = [](size_t prompt, std::span<const int32_t> tokens) { return tokens.size() == 3 + prompt; };
+  request.after_token = [](size_t prompt, std::span<const int32_t> tokens) {
+    return tokens.size() == 3 + prompt;
+  };
   const auto got = must_generate(opened, request);
   EXPECT_EQ(got[0].new_tokens().size(), 3u);
   EXPECT_EQ(got[1].new_tokens().size(), 4u);
@@ -198,14 +236,27 @@ TEST(Generate, RefusesWhatCannotBe) {
     EXPECT_FALSE(result.ok());
     return result.ok() ? std::string() : result.error().message;
   };
-  EXPECT_NE(message([](GenerateRequest& r) { r.prompts = {{1, 131}}; }).find("131"), std::string::npos);
-  EXPECT_NE(message([](GenerateRequest& r) { r.rule = must_parse("oracle-ce<=0"); }).find("oracle-ce"), std::string::npos);
-  EXPECT_NE(message([](GenerateRequest& r) { r.rule = must_parse("gate>=0.9"); }).find("gate"), std::string::npos);
-  EXPECT_NE(message([](GenerateRequest& r) { r.cache = "bogus"; }).find("bogus"), std::string::npos);
-  EXPECT_NE(message([](GenerateRequest& r) { r.sampler = {.sample = true, .top_p = 0}; }).find("--top-p"), std::string::npos);
-  EXPECT_NE(message([](GenerateRequest& r) { r.speculative = {1, 4, 1}; r.continuous_compute = true; }).find("--continuous-compute"),
+  EXPECT_NE(message([](GenerateRequest& r) {
+              r.prompts = {{1, 131}};
+            }).find("131"),
             std::string::npos);
-  EXPECT_NE(message([](GenerateRequest& r) { r.segment_len = 8; }).find("segment"), std::string::npos);
+  EXPECT_NE(
+      message([](GenerateRequest& r) { r.rule = must_parse("oracle-ce<=0"); }).find("oracle-ce"),
+      std::string::npos);
+  EXPECT_NE(message([](GenerateRequest& r) { r.rule = must_parse("gate>=0.9"); }).find("gate"),
+            std::string::npos);
+  EXPECT_NE(message([](GenerateRequest& r) { r.cache = "bogus"; }).find("bogus"),
+            std::string::npos);
+  EXPECT_NE(
+      message([](GenerateRequest& r) { r.sampler = {.sample = true, .top_p = 0}; }).find("--top-p"),
+      std::string::npos);
+  EXPECT_NE(message([](GenerateRequest& r) {
+              r.speculative = {1, 4, 1};
+              r.continuous_compute = true;
+            }).find("--continuous-compute"),
+            std::string::npos);
+  EXPECT_NE(message([](GenerateRequest& r) { r.segment_len = 8; }).find("segment"),
+            std::string::npos);
 }
 
 TEST(Generate, NonFiniteNumbersAreNamedByDepthAndPosition) {

@@ -28,17 +28,43 @@ TEST(Sampler, ProbabilitiesAreTheReferences) {
     Sampler sampler(options);
     const auto want = golden("raven/generation.safetensors", "sampler." + name);
     for (size_t row = 0; row < 3; ++row) {
-      const std::vector<int32_t> ids(history.data.begin() + static_cast<std::ptrdiff_t>(row * h),
-                                     history.data.begin() + static_cast<std::ptrdiff_t>((row + 1) * h));
+      const std::vector<int32_t> ids(
+          history.data.begin() + static_cast<std::ptrdiff_t>(row * h),
+          history.data.begin() + static_cast<std::ptrdiff_t>((row + 1) * h));
       const auto raw = std::span<const float>(logits.data).subspan(row * v, v);
       for (size_t i = 0; i < v; ++i) {
-        const double got = name.starts_with("probs") ? sampler.probabilities(raw, ids)[i] : sampler.penalised(raw, ids)[i];
+        const double got = name.starts_with("probs") ? sampler.probabilities(raw, ids)[i]
+                                                     : sampler.penalised(raw, ids)[i];
         EXPECT_NEAR(got, want.data[row * v + i], 1e-6) << "row " << row << " id " << i;
       }
       ++compared;
     }
   }
   EXPECT_EQ(compared, 42);
+}
+
+TEST(Sampler, CrowfeatherProbabilitiesAndPenaltiesAreItsGoldens) {
+  const Json cases = read_json_file(test::golden_path("crowfeather/sampling.json")).value();
+  for (const Json& one : cases["sampling"]) {
+    SCOPED_TRACE(one["name"].get<std::string>());
+    Sampler sampler({.sample = true,
+                     .temperature = one["temperature"],
+                     .top_p = one["top_p"],
+                     .repetition_penalty = one["penalty"]});
+    const auto logits = one["logits"].get<std::vector<float>>();
+    const auto probs = sampler.probabilities(logits, one["history"].get<std::vector<int32_t>>());
+    for (size_t i = 0; i < logits.size(); ++i)
+      EXPECT_NEAR(probs[i], one["probs"][i].get<double>(), 1e-6) << i;
+  }
+  for (const Json& one : cases["rep_penalty"]) {
+    SCOPED_TRACE(one["name"].get<std::string>());
+    Sampler sampler({.repetition_penalty = one["penalty"]});
+    const auto after = sampler.penalised(one["logits"].get<std::vector<float>>(),
+                                         one["ids"].get<std::vector<int32_t>>());
+    for (size_t i = 0; i < after.size(); ++i)
+      EXPECT_NEAR(after[i], one["sign_rule"][i].get<double>(), 1e-5) << i;
+  }
+  EXPECT_GE(cases["sampling"].size() + cases["rep_penalty"].size(), 8u);
 }
 
 TEST(Sampler, TopPKeepsOrDropsTheTokenThatCrosses) {
@@ -73,13 +99,18 @@ TEST(Sampler, PenaltyActsOnArgmaxOncePerId) {
 
 // Matches run forwards from a position and backwards from the end.
 TEST(Sampler, NgramPenaltyFollowsTheReference) {
-  Sampler sampler({.sample = true, .dry_multiplier = 1, .dry_base = 2, .dry_allowed_length = 2, .rules = SamplerRules::kRaven});
+  Sampler sampler({.sample = true,
+                   .dry_multiplier = 1,
+                   .dry_base = 2,
+                   .dry_allowed_length = 2,
+                   .rules = SamplerRules::kRaven});
   const std::vector<float> logits(10, 0.0F);
   // From position 0: 5 matches the last 5, then 6 against 4 ends it: 6 is a candidate of length 2.
   const auto after = sampler.penalised(logits, std::vector<int32_t>{5, 6, 4, 5});
   EXPECT_EQ(after[6], -1);
   EXPECT_EQ(after[4], 0);
-  // A palindrome matches itself from position 0 to its end, so no token follows; 6, 8, 6 differ from 5.
+  // A palindrome matches itself from position 0 to its end, so no token follows; 6, 8, 6 differ
+  // from 5.
   const auto mirrored = sampler.penalised(logits, std::vector<int32_t>{5, 6, 8, 6, 5});
   for (const float logit : mirrored) EXPECT_EQ(logit, 0);
 }

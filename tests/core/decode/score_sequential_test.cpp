@@ -7,20 +7,24 @@
 namespace plumb {
 namespace {
 
-using test::GoldenModel;
 using test::golden;
+using test::GoldenModel;
 using test::must_parse;
 using test::open_golden_model;
 using test::records;
 
-const std::vector<int32_t> kText = {5, 9, 77, 12, 3, 1, 4, 1, 5, 9, 2, 6, 100, 7, 66, 12, 3, 9, 90, 41, 2};
+const std::vector<int32_t> kText = {5, 9,   77, 12, 3,  1, 4, 1,  5,  9, 2,
+                                    6, 100, 7,  66, 12, 3, 9, 90, 41, 2};
 
 StateSource like_init(const GoldenModel& opened, const StateOptions& options = {}) {
-  return StateSource::make(options, opened.model->info(), StateSource::FileRows::kPositions).value();
+  return StateSource::make(options, opened.model->info(), StateSource::FileRows::kPositions)
+      .value();
 }
 
-std::vector<SequentialScore> must_score(const GoldenModel& opened, const std::vector<SequentialWindow>& windows,
-                                        const SequentialRequest& request, const StateOptions& state = {}) {
+std::vector<SequentialScore> must_score(const GoldenModel& opened,
+                                        const std::vector<SequentialWindow>& windows,
+                                        const SequentialRequest& request,
+                                        const StateOptions& state = {}) {
   auto result = score_sequential(*opened, *opened.team, like_init(opened, state), windows, request);
   EXPECT_TRUE(result.ok()) << (result.ok() ? "" : result.error().message);
   return result.ok() ? std::move(result).value() : std::vector<SequentialScore>(windows.size());
@@ -38,7 +42,8 @@ TEST(ScoreSequential, AtFixedDepthWithAFullCacheIsScoringTheWholeWindow) {
     DepthPass pass(*opened, *opened.team);
     ScoreRequest parallel;
     parallel.depths = {4};
-    const auto want = score_window(pass, like_init(opened), *opened.team, window.tokens, window.window, parallel);
+    const auto want =
+        score_window(pass, like_init(opened), *opened.team, window.tokens, window.window, parallel);
     ASSERT_TRUE(want.ok()) << want.error().message;
     const auto got = must_score(opened, {window}, {.num_steps = 4});
     EXPECT_EQ(got[0].nll, want.value().nll[0]);
@@ -56,13 +61,15 @@ TEST(ScoreSequential, EqualsTheReferencesTokenByTokenExits) {
   const size_t n = tokens.size(), v = static_cast<size_t>(logits.shape[1]);
   tokens.push_back(17);
   const Rule rule = must_parse("kl<0.02");
-  SequentialRequest request{.num_steps = 16, .rule = &rule, .cache = "latest-m4", .cache_index = CacheIndex::kUpstream};
+  SequentialRequest request{
+      .num_steps = 16, .rule = &rule, .cache = "latest-m4", .cache_index = CacheIndex::kUpstream};
   StateOptions state;
   state.kind = test::tape("huginn_a.tape");
   const auto got = must_score(opened, {{{0, n, 0}, tokens}}, request, state)[0];
   EXPECT_EQ(got.exit_steps, record["steps"].get<std::vector<int>>());
   for (size_t t = 0; t < n; ++t) {
-    std::vector<float> row(logits.data.begin() + static_cast<std::ptrdiff_t>(t * v), logits.data.begin() + static_cast<std::ptrdiff_t>((t + 1) * v));
+    std::vector<float> row(logits.data.begin() + static_cast<std::ptrdiff_t>(t * v),
+                           logits.data.begin() + static_cast<std::ptrdiff_t>((t + 1) * v));
     const double target = row[static_cast<size_t>(tokens[t + 1])];
     const Distribution p = read_distribution(row, row);
     EXPECT_NEAR(got.nll[t], p.log_z + p.max_logit - target, 2e-4) << t;
@@ -73,8 +80,13 @@ TEST(ScoreSequential, WindowsSideBySideGetWhatTheyGetAlone) {
   const auto opened = open_golden_model("raven/huginn_a");
   const Rule rule = must_parse("kl<0.02 @min=1");
   const std::vector<int> lags = {0, 2};
-  SequentialRequest request{.num_steps = 12, .rule = &rule, .cache = "latest-compress-s2", .record_steps = true, .lags = lags};
-  const std::vector<SequentialWindow> windows = {window_of(0, 6, 0), window_of(3, 9, 2), window_of(5, 12, 6), window_of(1, 2, 0)};
+  SequentialRequest request{.num_steps = 12,
+                            .rule = &rule,
+                            .cache = "latest-compress-s2",
+                            .record_steps = true,
+                            .lags = lags};
+  const std::vector<SequentialWindow> windows = {window_of(0, 6, 0), window_of(3, 9, 2),
+                                                 window_of(5, 12, 6), window_of(1, 2, 0)};
   for (const size_t in_flight : {0, 1, 2}) {
     request.max_in_flight = in_flight;
     const auto together = must_score(opened, windows, request);
@@ -83,7 +95,8 @@ TEST(ScoreSequential, WindowsSideBySideGetWhatTheyGetAlone) {
       EXPECT_EQ(together[w].nll, alone.nll);
       EXPECT_EQ(together[w].exit_steps, alone.exit_steps);
       EXPECT_EQ(together[w].kv_bytes, alone.kv_bytes);
-      EXPECT_EQ(together[w].nll.size(), windows[w].window.n_inputs - windows[w].window.first_scored);
+      EXPECT_EQ(together[w].nll.size(),
+                windows[w].window.n_inputs - windows[w].window.first_scored);
     }
   }
 }

@@ -48,8 +48,10 @@ TEST(Wavefront, FreezesTheReferencesTokensWithItsCounts) {
     EXPECT_EQ(got.stats.standing_waves, want["num_standing_waves"]);
     EXPECT_EQ(got.stats.rounds, want["diffusion_steps"]);
     EXPECT_EQ(got.stats.sequence_length, want["gen_seq_length"]);
-    EXPECT_EQ(got.stats.steps_by_position, want["recurrence_per_position"][0].get<std::vector<int>>());
-    EXPECT_EQ(got.stats.stable_rounds_by_position, want["token_stable_per_position"][0].get<std::vector<int>>());
+    EXPECT_EQ(got.stats.steps_by_position,
+              want["recurrence_per_position"][0].get<std::vector<int>>());
+    EXPECT_EQ(got.stats.stable_rounds_by_position,
+              want["token_stable_per_position"][0].get<std::vector<int>>());
     ++compared;
   }
   EXPECT_EQ(compared, 13);
@@ -76,7 +78,8 @@ TEST(Wavefront, IsAFunctionOfItsSeed) {
 
 TEST(Wavefront, RunsEveryFreezeRuleInANarrowWaveWithoutPrefill) {
   const auto opened = open_golden_model("raven/huginn_b");
-  for (const char* rule : {"latent-diff", "latent-acceleration-1", "latent-acceleration-2", "token-stability", "fixed"})
+  for (const char* rule : {"latent-diff", "latent-acceleration-1", "latent-acceleration-2",
+                           "token-stability", "fixed"})
     for (const int headway : {1, 2, 3}) {
       SCOPED_TRACE(fmt::format("{} headway {}", rule, headway));
       WavefrontRequest request;
@@ -91,7 +94,8 @@ TEST(Wavefront, RunsEveryFreezeRuleInANarrowWaveWithoutPrefill) {
       request.max_rounds = 60;
       const auto result = generate_wavefront(*opened, *opened.team, request);
       ASSERT_TRUE(result.ok()) << result.error().message;
-      EXPECT_TRUE(std::equal(request.prompt.begin(), request.prompt.end(), result.value().tokens.begin()));
+      EXPECT_TRUE(
+          std::equal(request.prompt.begin(), request.prompt.end(), result.value().tokens.begin()));
     }
 }
 
@@ -105,9 +109,18 @@ TEST(Wavefront, RefusesWhatCannotBe) {
     EXPECT_FALSE(result.ok());
     return result.ok() ? std::string() : result.error().message;
   };
-  EXPECT_NE(message([](WavefrontRequest& r) { r.max_wave = 2; r.headway = 3; }).find("--max-wave"), std::string::npos);
-  EXPECT_NE(message([](WavefrontRequest& r) { r.full_prefill = false; r.max_wave = 1; }).find("prompt"), std::string::npos);
-  EXPECT_NE(message([](WavefrontRequest& r) { r.ema_embeds = 1; }).find("--ema-embeds"), std::string::npos);
+  EXPECT_NE(message([](WavefrontRequest& r) {
+              r.max_wave = 2;
+              r.headway = 3;
+            }).find("--max-wave"),
+            std::string::npos);
+  EXPECT_NE(message([](WavefrontRequest& r) {
+              r.full_prefill = false;
+              r.max_wave = 1;
+            }).find("prompt"),
+            std::string::npos);
+  EXPECT_NE(message([](WavefrontRequest& r) { r.ema_embeds = 1; }).find("--ema-embeds"),
+            std::string::npos);
   const auto llama = open_golden_model("llama/retrofit_a_base");
   WavefrontRequest request;
   request.prompt = {1};
