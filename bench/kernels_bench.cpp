@@ -5,6 +5,7 @@
 #include "core/kernels/distribution.h"
 #include "core/kernels/elementwise.h"
 #include "core/kernels/matmul.h"
+#include "core/kernels/matmul_bf16.h"
 
 namespace plumb {
 namespace {
@@ -32,6 +33,23 @@ void BM_Matmul(benchmark::State& state, WeightType type) {
   state.counters["GFLOP/s"] = benchmark::Counter(flop * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["weights GB/s"] = benchmark::Counter(static_cast<double>(w.bytes()) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
+// The same with inputs rounded to bf16, by each unit that this machine has.
+void BM_MatmulBf16(benchmark::State& state, Bf16Unit unit) {
+  if (!available(unit)) return state.SkipWithError("this machine has no such unit");
+  const auto rows = static_cast<size_t>(state.range(0)), threads = static_cast<size_t>(state.range(1));
+  const size_t n_in = 512, n_out = 2816;
+  Team team(static_cast<int>(threads));
+  const PackedMatrix w = random_matrix(WeightType::kBF16, n_out, n_in);
+  Mat<float> x(rows, n_in), y(rows, n_out);
+  x.fill(0.5F);
+  for (auto _ : state) matmul_bf16(team, x, w, y, MatmulMode::kReplace, unit);
+  const double flop = 2.0 * static_cast<double>(rows * n_in * n_out);
+  state.counters["GFLOP/s"] = benchmark::Counter(flop * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK_CAPTURE(BM_MatmulBf16, widen, Bf16Unit::kWiden)->ArgsProduct({{1, 4, 16, 512}, {1, 2}})->UseRealTime();
+BENCHMARK_CAPTURE(BM_MatmulBf16, dots, Bf16Unit::kDots)->ArgsProduct({{1, 4, 16, 512}, {1, 2}})->UseRealTime();
+BENCHMARK_CAPTURE(BM_MatmulBf16, tiles, Bf16Unit::kTiles)->ArgsProduct({{1, 4, 16, 512}, {1, 2}})->UseRealTime();
+
 BENCHMARK_CAPTURE(BM_Matmul, f32, WeightType::kF32)->ArgsProduct({{1, 8, 512}, {1, 2}})->UseRealTime();
 BENCHMARK_CAPTURE(BM_Matmul, bf16, WeightType::kBF16)->ArgsProduct({{1, 8, 512}, {1, 2}})->UseRealTime();
 BENCHMARK_CAPTURE(BM_Matmul, int8, WeightType::kI8)->ArgsProduct({{1, 8, 512}, {1, 2}})->UseRealTime();

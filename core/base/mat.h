@@ -52,7 +52,12 @@ class MatView {
   size_t rows_ = 0, cols_ = 0, stride_ = 0;
 };
 
-// 64-byte aligned, contiguous (stride == cols), zeroed when made. `resize` keeps the allocation
+// `bytes` of memory for matrices, aligned to a cache line, large ones in large pages where the system
+// has them: weights are read from end to end over and over, and small pages make that a walk
+// through page tables. Free with std::free. Throws std::bad_alloc.
+void* allocate_matrix(size_t bytes);
+
+// Aligned to 64 bytes, contiguous (stride == cols), zeroed when made. `resize` keeps the allocation
 // when it is large enough and leaves the content unspecified.
 template <class T>
 class Mat {
@@ -82,8 +87,8 @@ class Mat {
     const size_t bytes = (rows * cols * sizeof(T) + 63) / 64 * 64;
     if (bytes > capacity_bytes_) {
       std::free(data_);
-      data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
-      if (data_ == nullptr) throw std::bad_alloc();
+      data_ = nullptr;
+      data_ = static_cast<T*>(allocate_matrix(bytes));
       capacity_bytes_ = bytes;
     }
     rows_ = rows;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/kernels/unroll.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/attend.cpp"
 #include <hwy/foreach_target.h>
@@ -26,23 +28,33 @@ HWY_INLINE void score_tile(const float* const* queries, const float* keys, size_
                            size_t head_dim, float scale, float* const* scores, size_t panel) {
   const D d;
   V sum[MR][NP][kVectors];
+  PLUMB_UNROLL
   for (auto& row : sum)
+    PLUMB_UNROLL
     for (auto& p : row)
+      PLUMB_UNROLL
       for (auto& v : p) v = hn::Zero(d);
   for (size_t c = 0; c < head_dim; ++c) {
+    PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p) {
       V k[kVectors];
+      PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
         k[v] = hn::LoadU(d, keys + (panel + p) * panel_stride + c * 16 + v * kLanes);
+      PLUMB_UNROLL
       for (size_t r = 0; r < MR; ++r) {
         const V q = hn::Set(d, queries[r][c]);
+        PLUMB_UNROLL
         for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(q, k[v], sum[r][p][v]);
       }
     }
   }
   const V s = hn::Set(d, scale);
+  PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
+    PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p)
+      PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
         hn::StoreU(hn::Mul(sum[r][p][v], s), d, scores[r] + (panel + p) * 16 + v * kLanes);
 }
@@ -81,17 +93,24 @@ HWY_INLINE void value_tile(float* const* weights, const float* values, size_t st
                            size_t end, const float* inverse, float* const* out, size_t column) {
   const D d;
   V sum[MR][NV];
+  PLUMB_UNROLL
   for (auto& row : sum)
+    PLUMB_UNROLL
     for (auto& v : row) v = hn::Zero(d);
   for (size_t j = begin; j < end; ++j) {
     V value[NV];
+    PLUMB_UNROLL
     for (size_t v = 0; v < NV; ++v) value[v] = hn::LoadU(d, values + j * stride + column + v * kLanes);
+    PLUMB_UNROLL
     for (size_t r = 0; r < MR; ++r) {
       const V w = hn::Set(d, weights[r][j]);
+      PLUMB_UNROLL
       for (size_t v = 0; v < NV; ++v) sum[r][v] = hn::MulAdd(w, value[v], sum[r][v]);
     }
   }
+  PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
+    PLUMB_UNROLL
     for (size_t v = 0; v < NV; ++v)
       hn::StoreU(hn::Mul(sum[r][v], hn::Set(d, inverse[r])), d, out[r] + column + v * kLanes);
 }

@@ -2,14 +2,17 @@
 
 #include <algorithm>
 
+#include "core/kernels/panel_tasks.h"
+#include "core/kernels/unroll.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/matmul.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-// A tile is MR rows by NP panels of 16 outputs, all its sums in registers. Inputs are walked in
-// blocks of kBlock so that the panels of one block stay in L1/L2 while all rows pass by; sums are
-// parked in y between blocks, which leaves each chain as it was.
+// A tile is MR rows by NP panels of 16 outputs, all its sums in registers. Where many rows pass by,
+// inputs are walked in blocks of kBlock so that the panels of one block stay close (L1 or L2) while all
+// rows pass by; sums are parked in y between blocks, which leaves each chain as it was.
 //
 //              panel p        panel p+1
 //   x row r  [ 16 sums ...  | 16 sums ... ]   += x[r][k] * w[p][k][0..15]
@@ -26,7 +29,7 @@ constexpr size_t kVectors = 16 / kLanes;                                    // v
 constexpr size_t kMaxRows = kVectors == 1 ? 12 : kVectors == 2 ? 6 : 3;
 constexpr size_t kWidePanels = kVectors == 1 ? 8 : kVectors == 2 ? 4 : 2;  // for a single row
 constexpr size_t kTilePanels = kVectors == 1 ? 2 : 1;
-constexpr size_t kBlock = 1024;
+constexpr size_t kBlock = 512;  // even; 2 panels of it are 64 KB
 
 struct Tile {
   const float* x;
@@ -46,6 +49,7 @@ HWY_INLINE void load_panel(const PackedMatrix& w, size_t panel, size_t k, V* HWY
   const D d;
   if constexpr (kType == WeightType::kF32) {
     const float* source = w.f32_panel(panel) + k * 16;
+    PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v) {
       even[v] = hn::Load(d, source + v * kLanes);
       odd[v] = hn::Load(d, source + 16 + v * kLanes);
@@ -53,6 +57,7 @@ HWY_INLINE void load_panel(const PackedMatrix& w, size_t panel, size_t k, V* HWY
   } else if constexpr (kType == WeightType::kBF16) {
     const hn::RebindToUnsigned<D> du;
     const auto* source = reinterpret_cast<const uint32_t*>(w.bf16_panel(panel) + k * 16);
+    PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v) {
       const auto pair = hn::Load(du, source + v * kLanes);
       even[v] = hn::BitCast(d, hn::ShiftLeft<16>(pair));
@@ -62,6 +67,7 @@ HWY_INLINE void load_panel(const PackedMatrix& w, size_t panel, size_t k, V* HWY
     const hn::RebindToSigned<D> di;
     const hn::Rebind<int8_t, D> d8;
     const int8_t* source = w.i8_panel(panel) + k * 16;
+    PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v) {
       even[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, source + v * kLanes)));
       odd[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, source + 16 + v * kLanes)));
@@ -77,49 +83,71 @@ HWY_INLINE void load_single(const PackedMatrix& w, size_t panel, size_t k, V* HW
     V odd[kVectors];
     load_panel<kType>(w, panel, k, even, odd);
   } else if constexpr (kType == WeightType::kF32) {
+    PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v) even[v] = hn::Load(d, w.f32_panel(panel) + k * 16 + v * kLanes);
   } else {
     const hn::RebindToSigned<D> di;
     const hn::Rebind<int8_t, D> d8;
+    PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v)
       even[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, w.i8_panel(panel) + k * 16 + v * kLanes)));
   }
 }
 
+template <size_t MR, size_t NP>
+HWY_INLINE void add_products(const float* x, size_t x_stride, const V (&weights)[NP][kVectors],
+                             V (&sum)[MR][NP][kVectors]) {
+  const D d;
+  PLUMB_UNROLL
+  for (size_t r = 0; r < MR; ++r) {
+    const V input = hn::Set(d, x[r * x_stride]);
+    PLUMB_UNROLL
+    for (size_t p = 0; p < NP; ++p)
+      PLUMB_UNROLL
+      for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(input, weights[p][v], sum[r][p][v]);
+  }
+}
+
+// Not inlined: dozens of these in one function leave the compiler short of registers.
 template <WeightType kType, size_t MR, size_t NP>
-HWY_INLINE void run_tile(const PackedMatrix& w, const Tile& t) {
+HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
   const D d;
   V sum[MR][NP][kVectors];
+  PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
+    PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p)
+      PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
         sum[r][p][v] = t.first_block ? hn::Zero(d)
                                      : hn::LoadU(d, t.y + r * t.y_stride + p * 16 + v * kLanes);
   const size_t pairs_end = t.k_begin + (t.k_end - t.k_begin) / 2 * 2;
   for (size_t k = t.k_begin; k < pairs_end; k += 2) {
-    for (size_t p = 0; p < NP; ++p) {
-      V even[kVectors], odd[kVectors];
-      load_panel<kType>(w, t.first_panel + p, k, even, odd);
-      for (size_t r = 0; r < MR; ++r) {
-        const V x0 = hn::Set(d, t.x[r * t.x_stride + k]);
-        const V x1 = hn::Set(d, t.x[r * t.x_stride + k + 1]);
-        for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(x0, even[v], sum[r][p][v]);
-        for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(x1, odd[v], sum[r][p][v]);
-      }
-    }
+    V even[NP][kVectors], odd[NP][kVectors];
+    PLUMB_UNROLL
+    for (size_t p = 0; p < NP; ++p) load_panel<kType>(w, t.first_panel + p, k, even[p], odd[p]);
+    // One input for all rows, then the other: a chain's next link comes after those of all others.
+    add_products<MR, NP>(t.x + k, t.x_stride, even, sum);
+    add_products<MR, NP>(t.x + k + 1, t.x_stride, odd, sum);
   }
   if (pairs_end < t.k_end) {
+    PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p) {
       V even[kVectors];
       load_single<kType>(w, t.first_panel + p, pairs_end, even);
+      PLUMB_UNROLL
       for (size_t r = 0; r < MR; ++r) {
         const V x0 = hn::Set(d, t.x[r * t.x_stride + pairs_end]);
+        PLUMB_UNROLL
         for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(x0, even[v], sum[r][p][v]);
       }
     }
   }
+  PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
+    PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p)
+      PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v) {
         V value = sum[r][p][v];
         if (t.last_block) {
@@ -150,42 +178,67 @@ HWY_INLINE void run_rows(const PackedMatrix& w, const Tile& t, size_t rows) {
   }
 }
 
+// Panels from `t.first_panel` that one pass over t's rows takes; returns how many.
+template <WeightType kType>
+HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t rows, size_t n_left) {
+  if (rows == 1 && n_left >= kWidePanels) {
+    run_tile<kType, 1, kWidePanels>(w, t);
+    return kWidePanels;
+  }
+  if (rows <= 3 && n_left >= 2) {
+    run_rows<kType, 2>(w, t, rows);
+    return 2;
+  }
+  if (n_left >= kTilePanels) {
+    run_rows<kType, kTilePanels>(w, t, rows);
+    return kTilePanels;
+  }
+  run_rows<kType, 1>(w, t, rows);
+  return 1;
+}
+
+template <WeightType kType>
+HWY_INLINE void run_exactly(const PackedMatrix& w, Tile t, size_t rows, size_t n_panels) {
+  for (size_t done = 0; done < n_panels;) {
+    const size_t taken = run_some_panels<kType>(w, t, rows, n_panels - done);
+    done += taken;
+    t.first_panel += taken;
+    t.y += taken * 16;
+    if (t.old != nullptr) t.old += taken * 16;
+  }
+}
+
 // Panels [first, last) of all rows. `y` has 16-padded rows of its own (see matmul below).
 template <WeightType kType>
 void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
                 MatView<const float> old, size_t first, size_t last, bool add) {
   const size_t n_in = w.n_in();
-  for (size_t k = 0; k < n_in; k += kBlock) {
-    Tile t;
-    t.x_stride = x.stride();
-    t.y_stride = y.stride();
+  const size_t n_tiles = (x.rows() + kMaxRows - 1) / kMaxRows;
+  const size_t t_rows = (x.rows() + n_tiles - 1) / n_tiles;  // 13 rows are 7 and 6, not 12 and 1
+  const size_t block = n_tiles > 1 ? kBlock : n_in;
+  Tile t;
+  t.x_stride = x.stride();
+  t.y_stride = y.stride();
+  t.add = add;
+  for (size_t k = 0; k < n_in; k += block) {
     t.k_begin = k;
-    t.k_end = std::min(n_in, k + kBlock);
+    t.k_end = std::min(n_in, k + block);
     t.first_block = k == 0;
     t.last_block = t.k_end == n_in;
-    t.add = add;
-    for (size_t row = 0; row < x.rows();) {
-      const size_t rows = std::min(kMaxRows, x.rows() - row);
-      t.x = x.row(row);
-      for (size_t p = first; p < last;) {
-        t.first_panel = p;
+    size_t taken = 0;
+    for (size_t p = first; p < last; p += taken) {
+      t.first_panel = p;
+      taken = last - p;  // what the first rows cannot take at once is left for the next turn
+      for (size_t row = 0; row < x.rows(); row += t_rows) {
+        const size_t rows = std::min(t_rows, x.rows() - row);
+        t.x = x.row(row);
         t.y = y.row(row) + (p - first) * 16;
         t.old = add ? old.row(row) + (p - first) * 16 : nullptr;
-        if (rows == 1 && last - p >= kWidePanels) {
-          run_tile<kType, 1, kWidePanels>(w, t);
-          p += kWidePanels;
-        } else if (rows <= 3 && last - p >= 2) {
-          run_rows<kType, 2>(w, t, rows);
-          p += 2;
-        } else if (last - p >= kTilePanels) {
-          run_rows<kType, kTilePanels>(w, t, rows);
-          p += kTilePanels;
-        } else {
-          run_rows<kType, 1>(w, t, rows);
-          p += 1;
-        }
+        if (row == 0)
+          taken = run_some_panels<kType>(w, t, rows, taken);
+        else
+          run_exactly<kType>(w, t, rows, taken);
       }
-      row += rows;
     }
   }
 }
@@ -209,15 +262,6 @@ namespace plumb {
 HWY_EXPORT(run_range);
 
 namespace {
-
-// Panels a task: enough that a task outlasts its hand-over, few enough to share among threads.
-size_t panels_per_task(const PackedMatrix& w, size_t rows, size_t threads) {
-  const size_t panels = w.panel_count();
-  const size_t wanted_tasks = rows >= 16 ? 8 * threads : threads;
-  size_t per_task = (panels + wanted_tasks - 1) / wanted_tasks;
-  per_task = (per_task + 7) / 8 * 8;  // whole wide tiles
-  return rows >= 16 ? std::min<size_t>(per_task, 16) : per_task;
-}
 
 // The last panel may be ragged, and kAdd needs y's old content after y was used for parking:
 // both go through a small private copy.
@@ -253,18 +297,11 @@ void matmul(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<f
             MatmulMode mode) {
   PLUMB_CHECK(x.cols() == w.n_in() && y.cols() == w.n_out() && x.rows() == y.rows());
   if (x.rows() == 0 || w.n_out() == 0) return;
-  const size_t panels = w.panel_count();
-  const size_t per_task = panels_per_task(w, x.rows(), static_cast<size_t>(team.size()));
-  const size_t column_tasks = (panels + per_task - 1) / per_task;
-  // Tall inputs are cut into row groups too, so that a narrow matrix still feeds every thread.
-  constexpr size_t kRowGroup = 192;
-  const size_t row_tasks = (x.rows() + kRowGroup - 1) / kRowGroup;
-  team.run(column_tasks * row_tasks, [&](size_t task) {
-    const size_t first = task / row_tasks * per_task;
-    const size_t last = std::min(panels, first + per_task);
-    const size_t row = task % row_tasks * kRowGroup;
-    const size_t rows = std::min(kRowGroup, x.rows() - row);
-    run_task(x.rows_from(row, rows), w, y.rows_from(row, rows), mode, first, last);
+  const PanelTasks tasks = plan_panel_tasks(w, x.rows(), static_cast<size_t>(team.size()));
+  team.run(tasks.count(), [&](size_t task) {
+    const PanelTask part = tasks.at(task);
+    run_task(x.rows_from(part.first_row, part.n_rows), w, y.rows_from(part.first_row, part.n_rows), mode,
+             part.first_panel, part.first_panel + part.n_panels);
   });
 }
 

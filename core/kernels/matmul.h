@@ -24,7 +24,8 @@ const char* weight_type_name(WeightType type);
 
 // [n_out, n_in] weights in panels of 16 outputs, so that one load serves 16 chains:
 //   f32, i8:  panel[k][16]
-//   bf16:     panel[k / 2][16][2]   pairs of inputs side by side; n_in padded to even with zeros
+//   bf16:     panel[k / 2][16][2]   pairs of inputs side by side
+// n_in is padded to 32 with zeros where the type is bf16: the depth of a hardware tile.
 // n_out is padded to 16 with zero rows.
 class PackedMatrix {
  public:
@@ -49,8 +50,9 @@ class PackedMatrix {
   const int8_t* i8_panel(size_t p) const { return i8_.data() + p * n_in_ * kPanel; }
   const float* scales(size_t p) const { return scales_.data() + p * kPanel; }
 
+  size_t padded_in() const { return (n_in_ + 31) / 32 * 32; }  // of a bf16 panel
+
  private:
-  size_t padded_in() const { return (n_in_ + 1) / 2 * 2; }
   size_t index(size_t out, size_t in) const;
 
   WeightType type_ = WeightType::kF32;
@@ -73,8 +75,5 @@ void matmul(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<f
 // The definition, one output at a time.
 void matmul_reference(MatView<const float> x, const PackedMatrix& w, MatView<float> y,
                       MatmulMode mode = MatmulMode::kReplace);
-
-// Rounds every element to bf16 precision in place: GEMM inputs under --dtype bf16.
-void round_to_bf16(MatView<float> x);
 
 }  // namespace plumb

@@ -97,9 +97,4 @@ void matmul_reference(MatView<const float> x, const PackedMatrix& w, MatView<flo
   }
 }
 
-void round_to_bf16(MatView<float> x) {
-  for (size_t r = 0; r < x.rows(); ++r)
-    for (float& value : x.row_span(r)) value = f32_from_bf16(bf16_from_f32(value));
-}
-
 }  // namespace plumb

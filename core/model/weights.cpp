@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/kernels/matmul_bf16.h"
+
 namespace plumb {
 namespace {
 
@@ -25,11 +27,7 @@ std::optional<Precision> parse_precision(std::string_view name) {
 
 void Linear::apply(Team& team, MatView<const float> x, MatView<float> y, MatmulMode mode) const {
   if (!round_inputs) return matmul(team, x, w, y, mode);
-  thread_local Mat<float> rounded;
-  rounded.resize(x.rows(), x.cols());
-  for (size_t r = 0; r < x.rows(); ++r) std::copy(x.row(r), x.row(r) + x.cols(), rounded.row(r));
-  round_to_bf16(rounded);
-  matmul(team, rounded, w, y, mode);
+  matmul_bf16(team, x, w, y, mode);
 }
 
 Result<const TensorInfo*> WeightLoader::tensor(const std::string& name,

@@ -1,0 +1,37 @@
+// The two instruction sets that multiply bf16 by themselves, and what they are given. Without the
+// hardware (or the compiler) the *_available() functions are false and the others must not be
+// called.
+//
+//   tiles  AMX: 16 x 16 sums of 32 products each, one instruction. Best for many rows.
+//   dots   AVX512-BF16: 16 sums of 2 products each, one instruction. As good for few rows, where
+//          reading the weights is the work.
+#pragma once
+
+#include <cstddef>
+
+#include "core/base/dtype.h"
+
+namespace plumb {
+
+bool tile_unit_available();  // processor and operating system; asked once
+bool dot_unit_available();
+
+// A product of rows with packed panels (core/kernels/matmul.h, bf16 layout).
+struct PanelProduct {
+  const BF16* x = nullptr;  // [n_rows][x_stride], zeros from n_in to depth
+  size_t x_stride = 0;      // elements
+  size_t n_rows = 0;
+  const BF16* panels = nullptr;  // [n_panels][depth / 2][16][2]
+  size_t n_panels = 0;
+  size_t depth = 0;     // inputs, a multiple of 32
+  float* y = nullptr;   // [n_rows][y_stride], columns of panel 0 first
+  size_t y_stride = 0;  // elements
+  bool add = false;     // y += instead of y =
+
+  const BF16* panel(size_t p) const { return panels + p * depth * 16; }
+};
+
+void multiply_tiles(const PanelProduct& product);
+void multiply_dots(const PanelProduct& product);
+
+}  // namespace plumb

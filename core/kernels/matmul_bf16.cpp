@@ -1,0 +1,172 @@
+#include "core/kernels/matmul_bf16.h"
+
+#include <algorithm>
+
+#include "core/kernels/bf16_units.h"
+#include "core/kernels/panel_tasks.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/matmul_bf16.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace plumb {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The bits of bf16(x), ties to even, in the upper half of each lane; a NaN keeps its sign and
+// becomes quiet.
+template <class D>
+HWY_INLINE auto rounded_bits(D d, const float* x) {
+  const hn::RebindToUnsigned<D> du;
+  const auto value = hn::LoadU(d, x);
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+  const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000));
+  return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(value)), quiet, rounded);
+}
+
+void round_row(const float* source, size_t n, uint16_t* target) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<uint16_t, decltype(d)> du16;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto upper = hn::BitCast(di, hn::ShiftRight<16>(rounded_bits(d, source + i)));
+    hn::StoreU(hn::DemoteTo(du16, upper), du16, target + i);
+  }
+  float tail[HWY_MAX_BYTES / 4] = {};
+  uint32_t bits[HWY_MAX_BYTES / 4];
+  std::copy(source + i, source + n, tail);
+  hn::StoreU(rounded_bits(d, tail), du, bits);
+  for (size_t j = 0; i + j < n; ++j) target[i + j] = static_cast<uint16_t>(bits[j] >> 16);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace plumb
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace plumb {
+
+HWY_EXPORT(round_row);
+
+namespace {
+
+// Fewer rows than this leave most of a tile empty, and reading the weights is the work anyway.
+constexpr size_t kFewestTileRows = 4;
+
+Bf16Unit choose_unit(size_t n_rows) {
+  if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
+  return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
+}
+
+// x rounded, rows padded with zeros to the packed depth.
+void round_inputs(Team& team, MatView<const float> x, size_t depth, Mat<BF16>& rounded) {
+  rounded.resize(x.rows(), depth);
+  constexpr size_t kRowsPerTask = 32;
+  team.run((x.rows() + kRowsPerTask - 1) / kRowsPerTask, [&](size_t task) {
+    const size_t end = std::min(x.rows(), (task + 1) * kRowsPerTask);
+    for (size_t r = task * kRowsPerTask; r < end; ++r) {
+      round_row_to_bf16(x.row_span(r), rounded.row(r));
+      std::fill(rounded.row(r) + x.cols(), rounded.row(r) + depth, BF16{});
+    }
+  });
+}
+
+void multiply(Bf16Unit unit, const PanelProduct& product) {
+  if (unit == Bf16Unit::kTiles) return multiply_tiles(product);
+  multiply_dots(product);
+}
+
+// Panels that end within y at once; a ragged last one by way of a buffer of its own.
+void multiply_panels(Bf16Unit unit, PanelProduct product, size_t n_columns) {
+  const size_t whole = std::min(product.n_panels, n_columns / PackedMatrix::kPanel);
+  const size_t ragged = product.n_panels - whole;
+  product.n_panels = whole;
+  if (whole > 0) multiply(unit, product);
+  if (ragged == 0) return;
+  thread_local Mat<float> buffer;
+  buffer.resize(product.n_rows, PackedMatrix::kPanel);
+  const size_t done = whole * PackedMatrix::kPanel, columns = n_columns - done;
+  float* y = product.y + done;
+  const size_t y_stride = product.y_stride;
+  const bool add = product.add;
+  product.panels = product.panel(whole);
+  product.n_panels = 1;
+  product.y = buffer.data();
+  product.y_stride = PackedMatrix::kPanel;
+  product.add = false;
+  multiply(unit, product);
+  for (size_t r = 0; r < product.n_rows; ++r)
+    for (size_t c = 0; c < columns; ++c)
+      y[r * y_stride + c] = add ? y[r * y_stride + c] + buffer(r, c) : buffer(r, c);
+}
+
+void matmul_widened(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<float> y,
+                    MatmulMode mode) {
+  thread_local Mat<float> rounded;
+  rounded.resize(x.rows(), x.cols());
+  thread_local std::vector<BF16> row;
+  row.resize(x.cols());
+  for (size_t r = 0; r < x.rows(); ++r) {
+    round_row_to_bf16(x.row_span(r), row.data());
+    for (size_t c = 0; c < x.cols(); ++c) rounded(r, c) = f32_from_bf16(row[c]);
+  }
+  matmul(team, rounded, w, y, mode);
+}
+
+}  // namespace
+
+std::string_view bf16_unit_name(Bf16Unit unit) {
+  return unit == Bf16Unit::kTiles ? "tiles" : unit == Bf16Unit::kDots ? "dots" : "widen";
+}
+
+bool available(Bf16Unit unit) {
+  return unit == Bf16Unit::kTiles  ? tile_unit_available()
+         : unit == Bf16Unit::kDots ? dot_unit_available()
+                                   : true;
+}
+
+Bf16Unit bf16_unit() { return choose_unit(kFewestTileRows); }
+
+void round_row_to_bf16(std::span<const float> source, BF16* target) {
+  static_assert(sizeof(BF16) == sizeof(uint16_t));
+  HWY_DYNAMIC_DISPATCH(round_row)(source.data(), source.size(), &target->bits);
+}
+
+void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<float> y,
+                 MatmulMode mode, std::optional<Bf16Unit> wanted) {
+  PLUMB_CHECK(w.type() == WeightType::kBF16);
+  PLUMB_CHECK(x.cols() == w.n_in() && y.cols() == w.n_out() && x.rows() == y.rows());
+  if (x.rows() == 0 || w.n_out() == 0) return;
+  const Bf16Unit unit = wanted.value_or(choose_unit(x.rows()));
+  PLUMB_CHECK(available(unit));
+  if (unit == Bf16Unit::kWiden) return matmul_widened(team, x, w, y, mode);
+  thread_local Mat<BF16> rounded;
+  round_inputs(team, x, w.padded_in(), rounded);
+  const MatView<const BF16> rows = rounded.view();
+  const PanelTasks tasks = plan_panel_tasks(w, x.rows(), static_cast<size_t>(team.size()));
+  team.run(tasks.count(), [&](size_t task) {
+    const PanelTask part = tasks.at(task);
+    const size_t column = part.first_panel * PackedMatrix::kPanel;
+    PanelProduct product;
+    product.x = rows.row(part.first_row);
+    product.x_stride = rows.stride();
+    product.n_rows = part.n_rows;
+    product.panels = w.bf16_panel(part.first_panel);
+    product.n_panels = part.n_panels;
+    product.depth = w.padded_in();
+    product.y = y.row(part.first_row) + column;
+    product.y_stride = y.stride();
+    product.add = mode == MatmulMode::kAdd;
+    multiply_panels(unit, product, w.n_out() - column);
+  });
+}
+
+}  // namespace plumb
+#endif  // HWY_ONCE

@@ -1,0 +1,43 @@
+// How a product of rows with packed panels is cut into tasks for the team.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "core/kernels/matmul.h"
+
+namespace plumb {
+
+struct PanelTask {
+  size_t first_panel = 0, n_panels = 0;
+  size_t first_row = 0, n_rows = 0;
+};
+
+struct PanelTasks {
+  size_t n_panels = 0, panels_per_task = 1;
+  size_t n_rows = 0, rows_per_task = 1;
+
+  size_t row_tasks() const { return (n_rows + rows_per_task - 1) / rows_per_task; }
+  size_t count() const { return (n_panels + panels_per_task - 1) / panels_per_task * row_tasks(); }
+  PanelTask at(size_t task) const {
+    PanelTask part;
+    part.first_panel = task / row_tasks() * panels_per_task;
+    part.n_panels = std::min(panels_per_task, n_panels - part.first_panel);
+    part.first_row = task % row_tasks() * rows_per_task;
+    part.n_rows = std::min(rows_per_task, n_rows - part.first_row);
+    return part;
+  }
+};
+
+// Panels a task: enough that a task outlasts its hand-over, few enough to share among threads. Tall
+// inputs are cut into row groups too, so that a narrow matrix still feeds every thread.
+inline PanelTasks plan_panel_tasks(const PackedMatrix& w, size_t n_rows, size_t n_threads) {
+  constexpr size_t kWholeTiles = 8, kRowGroup = 192;
+  const size_t wanted_tasks = n_rows >= 16 ? 8 * n_threads : n_threads;
+  size_t per_task = (w.panel_count() + wanted_tasks - 1) / wanted_tasks;
+  per_task = (per_task + kWholeTiles - 1) / kWholeTiles * kWholeTiles;
+  if (n_rows >= 16) per_task = std::min<size_t>(per_task, 16);
+  return {w.panel_count(), per_task, n_rows, kRowGroup};
+}
+
+}  // namespace plumb
