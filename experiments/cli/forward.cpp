@@ -1,3 +1,4 @@
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "core/decode/forward.h"
@@ -44,7 +45,9 @@ Status run(const ForwardOptions& options) {
   request.segment_len = options.segment_len;
   PLUMB_ASSIGN(const OpenModel open, open_model(options.model));
   if (options.memory_len >= 0) PLUMB_RETURN_IF_ERROR(open.model->set_memory_len(options.memory_len));
+  const auto began = std::chrono::steady_clock::now();
   PLUMB_ASSIGN(const ForwardResult result, run_forward(*open.model, *open.team, request));
+  const double elapsed_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 
   std::vector<NamedTensor> tensors;
   std::vector<std::vector<int32_t>> integers;
@@ -61,7 +64,7 @@ Status run(const ForwardOptions& options) {
   }
   PLUMB_RETURN_IF_ERROR(write_safetensors(options.out, tensors));
   if (options.json) {
-    std::printf("%s\n", Json{{"out", options.out}, {"tensors", summary}}.dump().c_str());
+    std::printf("%s\n", Json{{"out", options.out}, {"tensors", summary}, {"elapsed_ms", elapsed_ms}}.dump().c_str());
   } else {
     for (const auto& [name, shape] : summary.items()) std::printf("%-28s %s\n", name.c_str(), shape.dump().c_str());
     std::printf("written to %s\n", options.out.c_str());

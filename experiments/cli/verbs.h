@@ -18,5 +18,6 @@ void add_convert(CLI::App& program, Action& action);
 void add_replay(CLI::App& program, Action& action);
 void add_calibrate(CLI::App& program, Action& action);
 void add_plot(CLI::App& program, Action& action);
+void add_bench(CLI::App& program, Action& action);
 
 }  // namespace plumb::cli

@@ -51,7 +51,8 @@ const std::map<std::string, Names>& layering() {
       {"experiments", kAllOfCore},
       {"analysis", {"core/base", "core/store", "core/exit"}},
       {"analysis/figures", {"analysis", "core/base", "core/store", "core/exit"}},
-      {"experiments/cli", kAllOfCore + Names{"experiments", "analysis", "analysis/figures"}},
+      {"experiments/bench", kAllOfCore + Names{"experiments"}},
+      {"experiments/cli", kAllOfCore + Names{"experiments", "experiments/bench", "analysis", "analysis/figures"}},
   };
   return table;
 }
