@@ -123,7 +123,8 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
   const size_t end = *std::max_element(ends, ends + MR);
   const size_t first = begin / 16, last = (end + 15) / 16;
   size_t panel = first;
-  constexpr size_t kWide = MR == 1 ? 4 : MR == 2 ? 2 : 1;
+  // As many sums as hide the latency of a multiply-add and still fit the registers.
+  constexpr size_t kWide = MR == 1 || kVectors == 1 ? 4 : 1;
   for (; panel + kWide <= last; panel += kWide)
     score_tile<MR, kWide>(queries, keys, panel_stride, head_dim, scale, scores, panel);
   for (; panel < last; ++panel)
@@ -136,7 +137,7 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
     for (size_t j = begin; j < begins[r] / 16 * 16; ++j) scores[r][j] = 0;
     for (size_t j = (ends[r] + 15) / 16 * 16; j < end; ++j) scores[r][j] = 0;
   }
-  constexpr size_t kWideColumns = MR == 1 ? 8 : MR == 2 ? 4 : 2;
+  constexpr size_t kWideColumns = MR == 1 ? 8 : kVectors == 1 ? 4 : 2;
   size_t column = 0;
   for (; column + kWideColumns * kLanes <= head_dim; column += kWideColumns * kLanes)
     value_tile<MR, kWideColumns>(scores, values, value_stride, begin, end, inverse, out, column);

@@ -16,10 +16,14 @@ namespace plumb {
 bool tile_unit_available();  // processor and operating system; asked once
 bool dot_unit_available();
 
+// Rows of x lie as their unit wants them, depth padded with zeros:
+//   dots   [n_rows][depth]
+//   tiles  [ceil(n_rows / 16)][depth / 32][16][32], so that a tile is one stretch of 1 KiB
+constexpr size_t kTileRows = 16, kTileDepth = 32;
+
 // A product of rows with packed panels (core/kernels/matmul.h, bf16 layout).
 struct PanelProduct {
-  const BF16* x = nullptr;  // [n_rows][x_stride], zeros from n_in to depth
-  size_t x_stride = 0;      // elements
+  const BF16* x = nullptr;
   size_t n_rows = 0;
   const BF16* panels = nullptr;  // [n_panels][depth / 2][16][2]
   size_t n_panels = 0;

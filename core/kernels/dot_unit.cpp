@@ -46,7 +46,7 @@ PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel
       weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + q * panel_size + k * 16));
     PLUMB_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
-      const __m512bh pair = two_inputs(x + r * p.x_stride + k);
+      const __m512bh pair = two_inputs(x + r * p.depth + k);
       PLUMB_UNROLL
       for (size_t q = 0; q < kPanels; ++q)
         sum[r][q] = _mm512_dpbf16_ps(sum[r][q], pair, weights[q]);
@@ -64,7 +64,7 @@ PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel
 // All panels for kRows rows, kPanels at a time and the rest one by one.
 template <size_t kRows, size_t kPanels>
 PLUMB_DOTS void dot_rows(const PanelProduct& p, size_t row) {
-  const BF16* x = p.x + row * p.x_stride;
+  const BF16* x = p.x + row * p.depth;
   float* y = p.y + row * p.y_stride;
   size_t panel = 0;
   for (; panel + kPanels <= p.n_panels; panel += kPanels)

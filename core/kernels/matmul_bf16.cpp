@@ -65,15 +65,24 @@ Bf16Unit choose_unit(size_t n_rows) {
   return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
 }
 
-// x rounded, rows padded with zeros to the packed depth.
-void round_inputs(Team& team, MatView<const float> x, size_t depth, Mat<BF16>& rounded) {
-  rounded.resize(x.rows(), depth);
-  constexpr size_t kRowsPerTask = 32;
+// x rounded and laid out for the unit (core/kernels/bf16_units.h).
+void round_inputs(Team& team, MatView<const float> x, size_t depth, Bf16Unit unit,
+                  Mat<BF16>& rounded) {
+  const bool tiled = unit == Bf16Unit::kTiles;
+  constexpr size_t kRowsPerTask = 2 * kTileRows;
+  rounded.resize((x.rows() + kTileRows - 1) / kTileRows * kTileRows, depth);
   team.run((x.rows() + kRowsPerTask - 1) / kRowsPerTask, [&](size_t task) {
+    thread_local std::vector<BF16> row;
+    row.resize(depth);
     const size_t end = std::min(x.rows(), (task + 1) * kRowsPerTask);
     for (size_t r = task * kRowsPerTask; r < end; ++r) {
-      round_row_to_bf16(x.row_span(r), rounded.row(r));
-      std::fill(rounded.row(r) + x.cols(), rounded.row(r) + depth, BF16{});
+      BF16* target = tiled ? row.data() : rounded.row(r);
+      round_row_to_bf16(x.row_span(r), target);
+      std::fill(target + x.cols(), target + depth, BF16{});
+      if (!tiled) continue;
+      BF16* tiles = rounded.row(r / kTileRows * kTileRows) + r % kTileRows * kTileDepth;
+      for (size_t k = 0; k < depth; k += kTileDepth)
+        std::copy_n(target + k, kTileDepth, tiles + k * kTileRows);
     }
   });
 }
@@ -148,7 +157,7 @@ void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatV
   PLUMB_CHECK(available(unit));
   if (unit == Bf16Unit::kWiden) return matmul_widened(team, x, w, y, mode);
   thread_local Mat<BF16> rounded;
-  round_inputs(team, x, w.padded_in(), rounded);
+  round_inputs(team, x, w.padded_in(), unit, rounded);
   const MatView<const BF16> rows = rounded.view();
   const PanelTasks tasks = plan_panel_tasks(w, x.rows(), static_cast<size_t>(team.size()));
   team.run(tasks.count(), [&](size_t task) {
@@ -156,7 +165,6 @@ void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatV
     const size_t column = part.first_panel * PackedMatrix::kPanel;
     PanelProduct product;
     product.x = rows.row(part.first_row);
-    product.x_stride = rows.stride();
     product.n_rows = part.n_rows;
     product.panels = w.bf16_panel(part.first_panel);
     product.n_panels = part.n_panels;

@@ -19,8 +19,8 @@ namespace {
 
 #define PLUMB_TILES __attribute__((target("amx-tile,amx-bf16,avx512f")))
 
-constexpr size_t kTile = 16;       // rows, and f32 columns, of a tile
-constexpr size_t kTileDepth = 32;  // bf16 inputs of a tile
+constexpr size_t kTile = kTileRows;           // rows, and f32 columns, of a tile
+constexpr size_t kStep = kTileDepth * kTile;  // elements of a tile of x or of a panel
 
 bool ask_for_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -49,13 +49,14 @@ PLUMB_TILES void configure(size_t rows_a, size_t rows_b, bool one_row_tile) {
   config.rows[2] = config.rows[3] = one_row_tile ? a : b;
   config.rows[5] = one_row_tile ? kTile : b;
   config.rows[6] = config.rows[7] = kTile;
+  // GCC's intrinsic names only the first bytes that the instruction reads.
+  asm volatile("" : : "r"(&config) : "memory");
   _tile_loadconfig(&config);
 }
 
 // Two tiles of rows by two panels: every load serves two products.
 PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
   const size_t panel_size = p.depth * kTile, y_bytes = p.y_stride * sizeof(float);
-  const size_t x_bytes = p.x_stride * sizeof(BF16);
   float* y_low = y + kTile * p.y_stride;
   if (p.add) {
     _tile_loadd(0, y, y_bytes);
@@ -68,13 +69,13 @@ PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* pa
     _tile_zero(2);
     _tile_zero(3);
   }
-  const BF16* x_low = x + kTile * p.x_stride;
-  for (size_t k = 0; k < p.depth; k += kTileDepth) {
-    _tile_loadd(4, x + k, x_bytes);
-    _tile_loadd(6, panel + k * kTile, 64);
-    _tile_loadd(5, x_low + k, x_bytes);
+  const BF16* x_low = x + kTile * p.depth;
+  for (size_t i = 0; i < panel_size; i += kStep) {
+    _tile_loadd(4, x + i, 64);
+    _tile_loadd(6, panel + i, 64);
+    _tile_loadd(5, x_low + i, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, panel + panel_size + k * kTile, 64);
+    _tile_loadd(7, panel + panel_size + i, 64);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
@@ -88,7 +89,6 @@ PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* pa
 // One tile of rows by four panels: few rows, so the panels are what is read.
 PLUMB_TILES void one_by_four(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
   const size_t panel_size = p.depth * kTile, y_bytes = p.y_stride * sizeof(float);
-  const size_t x_bytes = p.x_stride * sizeof(BF16);
   if (p.add) {
     _tile_loadd(0, y, y_bytes);
     _tile_loadd(1, y + kTile, y_bytes);
@@ -100,9 +100,9 @@ PLUMB_TILES void one_by_four(const PanelProduct& p, const BF16* x, const BF16* p
     _tile_zero(2);
     _tile_zero(3);
   }
-  for (size_t k = 0; k < p.depth; k += kTileDepth) {
-    const BF16* here = panel + k * kTile;
-    _tile_loadd(4, x + k, x_bytes);
+  for (size_t i = 0; i < panel_size; i += kStep) {
+    const BF16* here = panel + i;
+    _tile_loadd(4, x + i, 64);
     _tile_loadd(5, here, 64);
     _tile_loadd(6, here + panel_size, 64);
     _tile_dpbf16ps(0, 4, 5);
@@ -120,14 +120,14 @@ PLUMB_TILES void one_by_four(const PanelProduct& p, const BF16* x, const BF16* p
 
 // Whatever is left: one tile of rows by one panel.
 PLUMB_TILES void one_by_one(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
-  const size_t y_bytes = p.y_stride * sizeof(float), x_bytes = p.x_stride * sizeof(BF16);
+  const size_t y_bytes = p.y_stride * sizeof(float);
   if (p.add)
     _tile_loadd(0, y, y_bytes);
   else
     _tile_zero(0);
-  for (size_t k = 0; k < p.depth; k += kTileDepth) {
-    _tile_loadd(4, x + k, x_bytes);
-    _tile_loadd(6, panel + k * kTile, 64);
+  for (size_t i = 0; i < p.depth * kTile; i += kStep) {
+    _tile_loadd(4, x + i, 64);
+    _tile_loadd(6, panel + i, 64);
     _tile_dpbf16ps(0, 4, 6);
   }
   _tile_stored(0, y, y_bytes);
@@ -135,7 +135,7 @@ PLUMB_TILES void one_by_one(const PanelProduct& p, const BF16* x, const BF16* pa
 
 PLUMB_TILES void single_row_tile(const PanelProduct& p, size_t first_row, size_t n_rows) {
   configure(n_rows, 1, true);
-  const BF16* x = p.x + first_row * p.x_stride;
+  const BF16* x = p.x + first_row * p.depth;
   float* y = p.y + first_row * p.y_stride;
   size_t panel = 0;
   for (; panel + 4 <= p.n_panels; panel += 4) one_by_four(p, x, p.panel(panel), y + panel * kTile);
@@ -158,12 +158,10 @@ PLUMB_TILES void multiply_tiles(const PanelProduct& p) {
     size_t panel = 0;
     for (; panel + 2 <= p.n_panels; panel += 2)
       for (size_t row = 0; row < paired; row += 2 * kTile)
-        two_by_two(p, p.x + row * p.x_stride, p.panel(panel),
-                   p.y + row * p.y_stride + panel * kTile);
+        two_by_two(p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * kTile);
     for (; panel < p.n_panels; ++panel)
       for (size_t row = 0; row < paired; row += kTile)
-        one_by_one(p, p.x + row * p.x_stride, p.panel(panel),
-                   p.y + row * p.y_stride + panel * kTile);
+        one_by_one(p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * kTile);
   }
   for (size_t row = paired; row < p.n_rows; row += kTile)
     single_row_tile(p, row, std::min(kTile, p.n_rows - row));
