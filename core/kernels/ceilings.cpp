@@ -26,10 +26,15 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Twelve chains: more than latency times units anywhere, and they fit 16 registers.
 double fma_loop(size_t iterations) {
   const hn::ScalableTag<float> d;
-  // Unknown to the compiler, and such that the sums neither grow nor become denormal.
-  volatile float seed = 0.5F;
-  const auto a = hn::Set(d, seed), b = hn::Set(d, -seed);
-  auto s0 = a, s1 = a, s2 = a, s3 = a, s4 = a, s5 = a, s6 = a, s7 = a, s8 = a, s9 = a, s10 = a, s11 = a;
+  // Unknown to the compiler, and such that the sums neither grow nor become denormal. Every chain
+  // starts elsewhere: equal ones would be computed once and counted twelve times.
+  volatile float seeds[12];
+  for (int i = 0; i < 12; ++i) seeds[i] = 0.5F - 0.01F * static_cast<float>(i);
+  const auto a = hn::Set(d, seeds[0]), b = hn::Set(d, -seeds[0]);
+  auto s0 = hn::Set(d, seeds[0]), s1 = hn::Set(d, seeds[1]), s2 = hn::Set(d, seeds[2]);
+  auto s3 = hn::Set(d, seeds[3]), s4 = hn::Set(d, seeds[4]), s5 = hn::Set(d, seeds[5]);
+  auto s6 = hn::Set(d, seeds[6]), s7 = hn::Set(d, seeds[7]), s8 = hn::Set(d, seeds[8]);
+  auto s9 = hn::Set(d, seeds[9]), s10 = hn::Set(d, seeds[10]), s11 = hn::Set(d, seeds[11]);
   for (size_t i = 0; i < iterations; ++i) {
     s0 = hn::MulAdd(s0, b, a), s1 = hn::MulAdd(s1, b, a), s2 = hn::MulAdd(s2, b, a);
     s3 = hn::MulAdd(s3, b, a), s4 = hn::MulAdd(s4, b, a), s5 = hn::MulAdd(s5, b, a);
