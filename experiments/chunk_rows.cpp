@@ -73,6 +73,17 @@ void add_steps(int64_t pos, const std::vector<StepRow>& rows, const std::vector<
   }
 }
 
+void add_halting(int64_t pos, const HaltingTrace& trace, TrajectoryChunk& chunk) {
+  for (size_t k = 0; k < trace.steps.size(); ++k) {
+    const auto& [p, cumulative, weight] = trace.steps[k];
+    const bool halted = static_cast<int>(k) >= trace.n_steps;
+    chunk.halting.push_back({.pos = pos, .step = static_cast<int32_t>(k + 1), .p = halted ? kNotMeasured : p,
+                             .cum = halted ? kNotMeasured : cumulative, .w = weight});
+  }
+  chunk.ponder.push_back({.pos = pos, .n_steps = trace.n_steps, .remainder = trace.remainder,
+                          .ponder = static_cast<float>(trace.n_steps) + trace.remainder});
+}
+
 }  // namespace
 
 PointChunk sequential_chunk(const TokenizedText& text, const ScoreWindow& window, const SequentialScore& score, int64_t point_id) {
@@ -92,6 +103,8 @@ TrajectoryChunk sequential_trajectory(const ScoreWindow& window, const Sequentia
   for (size_t i = 0; i < score.steps.size(); ++i)
     add_steps(static_cast<int64_t>(window.first_token + window.first_scored + i), score.steps[i],
               lags.empty() ? none : score.lagged[i], lags, chunk);
+  for (size_t i = 0; i < score.halting.size(); ++i)
+    add_halting(static_cast<int64_t>(window.first_token + window.first_scored + i), score.halting[i], chunk);
   return chunk;
 }
 
@@ -118,6 +131,8 @@ TrajectoryChunk trajectory_chunk(const ChunkSource& source, int64_t trajectory_i
   for (size_t i = 0; i < source.score.steps.size(); ++i)
     add_steps(pos0 + static_cast<int64_t>(i), source.score.steps[i], source.request.lags.empty() ? none : source.score.lagged[i],
               source.request.lags, chunk);
+  for (size_t i = 0; i < source.score.halting.size(); ++i)
+    add_halting(pos0 + static_cast<int64_t>(i), source.score.halting[i], chunk);
   for (const LatentSample& sample : source.score.latents)
     chunk.latents.push_back(latent_row(static_cast<int64_t>(source.window.first_token + sample.input), sample, source.request.latents.half));
   return chunk;

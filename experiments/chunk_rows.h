@@ -19,10 +19,10 @@ struct ChunkSource {
 PointChunk point_chunk(const ChunkSource& source, int64_t point_id, int depth);
 // The same from sequential scoring: every token at the depth it stopped at.
 PointChunk sequential_chunk(const TokenizedText& text, const ScoreWindow& window, const SequentialScore& score, int64_t point_id);
-// The steps and lags of tokens scored one by one, each as deep as it ran.
+// The steps, lags and halting of tokens scored one by one, each as deep as it ran.
 TrajectoryChunk sequential_trajectory(const ScoreWindow& window, const SequentialScore& score, const std::vector<int>& lags,
                                       int64_t trajectory_id);
-// The steps, lags and latents of the pass.
+// The steps, lags, halting and latents of the pass.
 TrajectoryChunk trajectory_chunk(const ChunkSource& source, int64_t trajectory_id);
 
 }  // namespace plumb

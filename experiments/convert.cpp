@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/base/rng.h"
+#include "core/model/act_config.h"
 #include "core/model/crowfeather_config.h"
 #include "core/model/families.h"
 #include "core/model/llama.h"
@@ -322,7 +323,17 @@ Result<ConvertReport> convert_to_safetensors(const Checkpoint& given, const Stor
       PLUMB_ASSIGN(const CrowfeatherConfig read, read_crowfeather_config(checkpoint));
       notes.insert(notes.end(), read.notes.begin(), read.notes.end());
       config = crowfeather_config_json(read);
-    } else if (config.is_null()) {
+    } else if (family_name(checkpoint) == "act") {
+      PLUMB_ASSIGN(const ActConfig read, read_act_config(checkpoint));
+      notes.insert(notes.end(), read.notes.begin(), read.notes.end());
+      config = act_config_json(read);
+    } else if (config.is_null() || family_name(checkpoint) == "spikewhale") {
+      // What was published stays beside what was assumed.
+      PLUMB_ASSIGN(Json complete, complete_config(checkpoint));
+      if (config.is_object()) config.update(complete);
+      else config = std::move(complete);
+    }
+    if (config.is_null()) {
       notes.push_back(fmt::format("{}: there is no config, so none was written", checkpoint.config_where()));
     }
     PLUMB_RETURN_IF_ERROR(prepare_folder(out, given.directory(), options.overwrite));

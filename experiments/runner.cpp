@@ -105,6 +105,7 @@ class SweepRun {
     PLUMB_RETURN_IF_ERROR(prepare_sequential(pass));
     PLUMB_ASSIGN(pass.segment_len, resolve_segment_len(info, plan.segment_len.value_or(0)));
     if (plan.mem_len) PLUMB_RETURN_IF_ERROR(model_->model->set_memory_len(*plan.mem_len));
+    note_lengths(plan, info);
     std::sort(pass.depths.begin(), pass.depths.end());
     for (int depth : pass.depths) PLUMB_RETURN_IF_ERROR(check_depth(info, depth));
     if (info.max_positions > 0 && spec_.window > info.max_positions)
@@ -126,6 +127,16 @@ class SweepRun {
     }
     for (int64_t id : pass.mine) PLUMB_RETURN_IF_ERROR(finish(id));
     return ok_status();
+  }
+
+  // Lengths that can be run, but mean less than they seem to.
+  void note_lengths(const PassPlan& plan, const ModelInfo& info) const {
+    if (plan.mem_len && *plan.mem_len > spec_.window)
+      observer_.note(fmt::format("--mem-len {}: a window of {} tokens never fills that memory, which is empty when it begins",
+                                 *plan.mem_len, spec_.window));
+    if (info.trained_positions > 0 && spec_.window > info.trained_positions)
+      observer_.note(fmt::format("--window {} goes past the {} positions that {} was made for: its rope is extrapolated",
+                                 spec_.window, info.trained_positions, model_->name));
   }
 
   // Rules and caches act on sequential scoring; a rule runs up to the largest depth asked for.
@@ -180,7 +191,7 @@ class SweepRun {
     }
     if (pass.rule) setting.rule = pass.rule->canonical();
     if (pass.segment_len > 0) setting.segment_len = pass.segment_len;
-    if (pass.plan->mem_len) setting.mem_len = *pass.plan->mem_len;
+    if (info.segments) setting.mem_len = info.memory_len;
     if (spec_.max_tokens > 0) setting.extra_json = Json{{"max_tokens", spec_.max_tokens}}.dump();
     return setting;
   }

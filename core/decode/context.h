@@ -17,6 +17,7 @@
 
 #include "core/base/mat.h"
 #include "core/base/result.h"
+#include "core/decode/halting_trace.h"
 #include "core/decode/state_source.h"
 #include "core/exit/row_history.h"
 #include "core/exit/rule.h"
@@ -32,6 +33,7 @@ const char* depth_reason_name(DepthReason reason);  // "depth", "rule", "halting
 struct StepTrace {
   std::vector<StepRow> rows;       // [step - 1], hindsight and kl_final filled in against the last
   std::vector<Comparison> lagged;  // [(step - 1) * n_lags + lag]
+  HaltingTrace halting;            // own halting only
 };
 
 // Tokens of one sequence on their way through the model: their positions follow what its cache

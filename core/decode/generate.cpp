@@ -40,6 +40,7 @@ Status check_request(const GenerateContext& context) {
     if (info.gate_column >= 0) available = available | Inputs::kGate;
     PLUMB_RETURN_IF_ERROR(request.rule->usable_live(available));
   }
+  PLUMB_CHECK(request.kept == nullptr || (request.prompts.size() == 1 && !request.speculative));
   if (!request.speculative) return ok_status();
   const SpeculativeOptions& speculative = *request.speculative;
   if (speculative.lookahead < 1 || speculative.lookahead > 4096)

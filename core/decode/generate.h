@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,12 @@ struct SpeculativeOptions {
   int lookahead = 8;
   // 1: a draft must be the argmax. Below: its probability at least threshold times the largest.
   double verify_threshold = 1;
+};
+
+// What a conversation keeps of its tokens from one generation to the next.
+struct KeptSequence {
+  std::unique_ptr<SequenceCache> cache;  // null: nothing yet
+  size_t n_reused = 0;  // of the last prompt: tokens at its front that were not computed again
 };
 
 struct GenerateRequest {
@@ -49,6 +56,11 @@ struct GenerateRequest {
   std::optional<SpeculativeOptions> speculative;
   std::vector<int32_t> stop_ids;  // the token stays in the output
   bool keep_logits = false;       // rows the tokens were picked from
+  // Of a single prompt, not speculative: as far as the prompt repeats the tokens of this cache,
+  // their keys and values are taken over; afterwards it holds the prompt and the new tokens but
+  // the last. REQUIRES the same model, depth, cache strategy and segments from call to call, and
+  // outlives this one. At fixed depth with a full cache the numbers are those of computing anew.
+  KeptSequence* kept = nullptr;
   // Called after every new token; true stops this sequence there.
   std::function<bool(size_t prompt, std::span<const int32_t> new_tokens)> after_token;
 };

@@ -19,8 +19,11 @@ class PlainSequence final : public GeneratingSequence {
 
  protected:
   Result<TokenCall> first_call() override {
-    if (info().crop_overflow && out_.n_prompt > static_cast<size_t>(info().max_positions))
+    if (info().crop_overflow && out_.n_prompt > static_cast<size_t>(info().max_positions)) {
       fed_ = out_.n_prompt - static_cast<size_t>(info().max_positions);
+    } else if (request().kept != nullptr) {
+      PLUMB_ASSIGN(fed_, take_over_cache());
+    }
     return prompt_call();
   }
 
@@ -81,6 +84,22 @@ GeneratingSequence::GeneratingSequence(const GenerateContext& context, size_t in
 Status GeneratingSequence::new_cache() {
   PLUMB_ASSIGN(cache_, context_->model->make_cache(context_->policy));
   return ok_status();
+}
+
+Result<size_t> GeneratingSequence::take_over_cache() {
+  std::unique_ptr<SequenceCache> kept = std::move(request().kept->cache);
+  request().kept->n_reused = 0;
+  if (kept == nullptr) return size_t{0};
+  const std::span<const int32_t> ids = kept->ids();
+  const auto same = static_cast<size_t>(
+      std::mismatch(ids.begin(), ids.end(), out_.tokens.begin(), out_.tokens.end()).first -
+      ids.begin());
+  // The last token of a prompt is always computed: its logits give the first new one.
+  const size_t n = std::min(same, out_.n_prompt - 1);
+  if (n < ids.size() && !kept->truncate(static_cast<int>(n)).ok()) return size_t{0};
+  cache_ = std::move(kept);
+  request().kept->n_reused = n;
+  return n;
 }
 
 Result<std::optional<TokenCall>> GeneratingSequence::next(TokenAnswer* answer) {
@@ -167,6 +186,7 @@ bool GeneratingSequence::at_last_position() {
 
 Generated GeneratingSequence::take() {
   if (cache_) out_.stats.kv_bytes = cache_->bytes();
+  if (request().kept != nullptr) request().kept->cache = std::move(cache_);
   return std::move(out_);
 }
 

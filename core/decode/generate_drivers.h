@@ -44,6 +44,9 @@ class GeneratingSequence : public SequenceDriver {
   bool append(int32_t token, std::span<const float> logits);
   bool at_last_position();
   Status new_cache();
+  // A cache that holds as much of the prompt as was kept, its last token at most excepted; returns
+  // the tokens it holds. Empty where nothing was kept or the family cannot go back that far.
+  Result<size_t> take_over_cache();
 
   const GenerateContext* context_;
   size_t index_;

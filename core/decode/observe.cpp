@@ -54,6 +54,7 @@ Status DepthBatch::observe() {
       input.target = flight->call.target;
       record.rows.push_back(
           flight->history->next(input, scratch, std::span(record.lagged).last(n_lags)));
+      if (flight->call.own_halting) record.halting.add(info, flight->state.view().row_span(0));
       flight->snapshots.push_back(flight->history->last_distribution());
       if (!record.rows.back().finite) return not_finite(*flight, "logits or states");
     }

@@ -128,6 +128,7 @@ class WindowRun {
       keep_state(states[static_cast<size_t>(depth)]);
     }
     for (int depth = 0; depth <= largest_; ++depth) take_latents(depth, states[static_cast<size_t>(depth)]);
+    if (request_->own_halting) keep_halting(states);
     if (request_->depths.front() == 0) {
       PLUMB_RETURN_IF_ERROR(read_logits(states[0]));
       PLUMB_RETURN_IF_ERROR(take_nll(0, 0));
@@ -142,6 +143,13 @@ class WindowRun {
     }
     for (auto& rows : score_.steps) fill_hindsight(rows);
     return ok_status();
+  }
+
+  void keep_halting(const std::vector<Mat<float>>& states) {
+    score_.halting.resize(n_scored_);
+    for (size_t i = 0; i < n_scored_; ++i)
+      for (size_t k = 1; k < states.size(); ++k)
+        score_.halting[i].add(pass_->model().info(), states[k].view().row_span(input_of(i)));
   }
 
   void keep_state(Mat<float>& target) const {

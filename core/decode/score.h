@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "core/decode/halting_trace.h"
 #include "core/decode/think.h"
 #include "core/exit/row_history.h"
 
@@ -56,6 +57,7 @@ struct WindowScore {
   std::vector<std::vector<StepRow>> steps;        // [scored][step - 1]; empty unless recorded
   std::vector<std::vector<Comparison>> lagged;    // [scored][(step - 1) * n_lags + lag]
   std::vector<LatentSample> latents;
+  std::vector<HaltingTrace> halting;              // [scored]; own halting with recorded steps, else empty
   std::vector<int> halted_at;                     // [scored] steps of the model's own halting; else empty
   std::vector<StageTime> timings;                 // prelude, core, readout, scalars
 };

@@ -77,6 +77,7 @@ class WindowDriver final : public SequenceDriver {
     if (!request_->record_steps) return;
     score_.steps.push_back(std::move(answer.record.rows));
     score_.lagged.push_back(std::move(answer.record.lagged));
+    if (request_->own_halting) score_.halting.push_back(std::move(answer.record.halting));
   }
 
   const RecurrentModel* model_;

@@ -35,6 +35,7 @@ struct SequentialScore {
   // exit.
   std::vector<std::vector<StepRow>> steps;
   std::vector<std::vector<Comparison>> lagged;  // [scored][(step - 1) * n_lags + lag]
+  std::vector<HaltingTrace> halting;  // [scored]; own halting with recorded steps, else empty
   int64_t core_passes = 0;                      // steps of all tokens, unscored ones too
   size_t kv_bytes = 0;                          // held at the end of the window
 };

@@ -28,6 +28,7 @@ void join(WindowScore& all, WindowScore&& part, size_t first) {
   for (size_t d = 0; d < part.nll.size(); ++d) append(all.nll[d], std::move(part.nll[d]));
   append(all.steps, std::move(part.steps));
   append(all.halted_at, std::move(part.halted_at));
+  append(all.halting, std::move(part.halting));
   append(all.lagged, std::move(part.lagged));
   for (LatentSample& sample : part.latents) sample.input += first;
   append(all.latents, std::move(part.latents));

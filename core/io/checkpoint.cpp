@@ -155,6 +155,15 @@ Result<Checkpoint> Checkpoint::renamed(const NameMap& map) const {
   }
 }
 
+Result<Checkpoint> Checkpoint::with_config(Json config, std::string where) const {
+  if (!config.is_object())
+    return input_error("{}: is not a JSON object, expected a model's config", where);
+  auto content = std::make_unique<Content>(*content_);
+  content->config = std::move(config);
+  content->config_where = std::move(where);
+  return Checkpoint(std::move(content));
+}
+
 Checkpoint::Checkpoint(std::unique_ptr<Content> content) : content_(std::move(content)) {}
 Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;

@@ -34,6 +34,9 @@ class Checkpoint {
   // The same bytes under other names; notes() then tells of the renaming alone.
   Result<Checkpoint> renamed(const NameMap& map) const;
 
+  // The same weights with `config` in place of config(); `where` names it in messages.
+  Result<Checkpoint> with_config(Json config, std::string where) const;
+
   // Sorted by name.
   std::span<const TensorInfo> tensors() const;
   // Null when absent. Lives as long as the Checkpoint.

@@ -7,38 +7,28 @@
 #include <set>
 
 #include "core/model/rope_evidence.h"
+#include "core/model/switch_names.h"
 
 namespace plumb {
 namespace {
 
 constexpr int64_t kMaxDim = 1 << 20;
 
-// A switch with named values. Parsing, messages and writing read these.
-template <class T, size_t N>
-using Names = std::array<std::pair<const char*, T>, N>;
-
-constexpr Names<ActPosition, 4> kPositions = {{{"rope", ActPosition::kRope}, {"xl_relative", ActPosition::kRelative},
+constexpr SwitchNames<ActPosition, 4> kPositions = {{{"rope", ActPosition::kRope}, {"xl_relative", ActPosition::kRelative},
                                                {"learned", ActPosition::kLearned}, {"none", ActPosition::kNone}}};
-constexpr Names<RopeLayout, 2> kRopeLayouts = {{{"half", RopeLayout::kHalfSplit}, {"interleaved", RopeLayout::kInterleaved}}};
-constexpr Names<ActStepEmbedding, 3> kStepEmbeddings = {{{"none", ActStepEmbedding::kNone}, {"learned", ActStepEmbedding::kLearned},
+constexpr SwitchNames<RopeLayout, 2> kRopeLayouts = {{{"half", RopeLayout::kHalfSplit}, {"interleaved", RopeLayout::kInterleaved}}};
+constexpr SwitchNames<ActStepEmbedding, 3> kStepEmbeddings = {{{"none", ActStepEmbedding::kNone}, {"learned", ActStepEmbedding::kLearned},
                                                          {"sinusoidal", ActStepEmbedding::kSinusoidal}}};
-constexpr Names<bool, 2> kInjections = {{{"none", false}, {"add", true}}};
-constexpr Names<bool, 2> kNormTypes = {{{"rms", false}, {"layer", true}}};
-constexpr Names<bool, 2> kNormPlaces = {{{"pre", false}, {"post", true}}};
-constexpr Names<ActHalting, 3> kHaltings = {{{"act", ActHalting::kAct}, {"threshold", ActHalting::kThreshold}, {"none", ActHalting::kNone}}};
-constexpr Names<bool, 2> kHaltInputs = {{{"after", false}, {"before", true}}};
-constexpr Names<bool, 2> kCombines = {{{"sum", false}, {"lerp", true}}};
-constexpr Names<bool, 2> kAtMaxes = {{{"remainder", false}, {"leave", true}}};
-constexpr Names<bool, 2> kHaltedStates = {{{"frozen", false}, {"running", true}}};
-constexpr Names<MemoryKind, 4> kMemories = {{{"per_step", MemoryKind::kPerStep}, {"final_output", MemoryKind::kFinalOutput},
+constexpr SwitchNames<bool, 2> kInjections = {{{"none", false}, {"add", true}}};
+constexpr SwitchNames<bool, 2> kNormTypes = {{{"rms", false}, {"layer", true}}};
+constexpr SwitchNames<bool, 2> kNormPlaces = {{{"pre", false}, {"post", true}}};
+constexpr SwitchNames<ActHalting, 3> kHaltings = {{{"act", ActHalting::kAct}, {"threshold", ActHalting::kThreshold}, {"none", ActHalting::kNone}}};
+constexpr SwitchNames<bool, 2> kHaltInputs = {{{"after", false}, {"before", true}}};
+constexpr SwitchNames<bool, 2> kCombines = {{{"sum", false}, {"lerp", true}}};
+constexpr SwitchNames<bool, 2> kAtMaxes = {{{"remainder", false}, {"leave", true}}};
+constexpr SwitchNames<bool, 2> kHaltedStates = {{{"frozen", false}, {"running", true}}};
+constexpr SwitchNames<MemoryKind, 4> kMemories = {{{"per_step", MemoryKind::kPerStep}, {"final_output", MemoryKind::kFinalOutput},
                                              {"final_state", MemoryKind::kFinalState}, {"none", MemoryKind::kNone}}};
-
-template <class T, size_t N>
-const char* name_of(const Names<T, N>& names, T value) {
-  for (const auto& [name, v] : names)
-    if (v == value) return name;
-  return "?";
-}
 
 class Reader {
  public:
@@ -56,23 +46,32 @@ class Reader {
   void assumed(const char* field, const Value& value) {
     assumed_ += fmt::format("{}{} {}", assumed_.empty() ? "" : ", ", field, value);
   }
+  // The same with the values that a probe may try in its place; none: it has nothing to try.
+  template <class Value>
+  void assumed(const char* field, const Value& value, OpenSwitch open) {
+    assumed(field, value);
+    c_->open_switches.push_back(std::move(open));
+  }
   template <class Value>
   void inferred(const char* field, const Value& value) {
     inferred_ += fmt::format("{}{} {}", inferred_.empty() ? "" : ", ", field, value);
   }
 
   Status integer(const char* field, int64_t min, int64_t max, int& target);
-  Status number(const char* field, double& target);
+  Status number(const char* field, double& target, const std::vector<double>& to_try);
   Status flag(const char* field, bool& target);
   // True if the config gave the field.
   template <class T, size_t N>
-  Result<bool> parse(const char* field, const Names<T, N>& names, T& target);
+  Result<bool> parse(const char* field, const SwitchNames<T, N>& names, T& target);
   template <class T, size_t N>
-  Status choice(const char* field, const Names<T, N>& names, T& target);
+  Status choice(const char* field, const SwitchNames<T, N>& names, T& target);
   // A switch that a tensor shows: `tensor` is there just when the value is `shown`. With the field
   // absent the tensor decides between `shown` and the value that `target` comes with.
   template <class T, size_t N>
-  Status shown_by(const char* field, const Names<T, N>& names, const char* tensor, T shown, T& target);
+  Status shown_by(const char* field, const SwitchNames<T, N>& names, const char* tensor, T shown, T& target);
+
+  template <class T, size_t N>
+  void assume_unshown(const char* field, const SwitchNames<T, N>& names, T shown, T target);
 
   Status size(const char* field, const char* tensor, size_t axis, int& target);
   Status read_sizes();
@@ -98,15 +97,15 @@ Status Reader::integer(const char* field, int64_t min, int64_t max, int& target)
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.integer(field, min, max));
   if (value) target = static_cast<int>(*value);
-  else assumed(field, target);
+  else assumed(field, target, {field, {std::to_string(target)}});
   return ok_status();
 }
 
-Status Reader::number(const char* field, double& target) {
+Status Reader::number(const char* field, double& target, const std::vector<double>& to_try) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.number(field));
   if (value) target = *value;
-  else assumed(field, target);
+  else assumed(field, target, open_switch(field, target, to_try));
   return ok_status();
 }
 
@@ -114,12 +113,12 @@ Status Reader::flag(const char* field, bool& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.boolean(field));
   if (value) target = *value;
-  else assumed(field, target);
+  else assumed(field, target, open_switch(field, target));
   return ok_status();
 }
 
 template <class T, size_t N>
-Result<bool> Reader::parse(const char* field, const Names<T, N>& names, T& target) {
+Result<bool> Reader::parse(const char* field, const SwitchNames<T, N>& names, T& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto text, fields_.text(field));
   if (!text) return false;
@@ -128,33 +127,42 @@ Result<bool> Reader::parse(const char* field, const Names<T, N>& names, T& targe
       target = value;
       return true;
     }
-  std::string expected;
-  for (const auto& [name, value] : names) expected += fmt::format("{}\"{}\"", expected.empty() ? "" : " or ", name);
-  return input_error("{}: field \"{}\" is \"{}\", expected {}", where(), field, *text, expected);
+  return input_error("{}: field \"{}\" is \"{}\", expected {}", where(), field, *text, expected_names(names));
 }
 
 template <class T, size_t N>
-Status Reader::choice(const char* field, const Names<T, N>& names, T& target) {
+Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& target) {
   PLUMB_ASSIGN(const bool given, parse(field, names, target));
-  if (!given) assumed(field, name_of(names, target));
+  if (!given) assumed(field, name_of(names, target), open_switch(field, names, target));
   return ok_status();
 }
 
 template <class T, size_t N>
-Status Reader::shown_by(const char* field, const Names<T, N>& names, const char* tensor, T shown, T& target) {
+Status Reader::shown_by(const char* field, const SwitchNames<T, N>& names, const char* tensor, T shown, T& target) {
   PLUMB_ASSIGN(const bool given, parse(field, names, target));
   if (!given) {
     if (has(tensor)) {
       target = shown;
       inferred(field, name_of(names, target));
     } else {
-      assumed(field, name_of(names, target));
+      assume_unshown(field, names, shown, target);
     }
   }
   if ((target == shown) != has(tensor))
     return input_error("{}: field \"{}\" is \"{}\", but tensor \"{}\" is {} {}", where(), field, name_of(names, target),
                        tensor, has(tensor) ? "in" : "missing from", checkpoint_->display_name());
   return ok_status();
+}
+
+// Without the tensor `shown` is out of the question; one other value is then no assumption.
+template <class T, size_t N>
+void Reader::assume_unshown(const char* field, const SwitchNames<T, N>& names, T shown, T target) {
+  OpenSwitch open = open_switch(field, names, target);
+  std::erase(open.values, fmt::format("\"{}\"", name_of(names, shown)));
+  // The relative parameters have tensors of their own.
+  if (!has("block.attn.wr.weight")) std::erase(open.values, "\"xl_relative\"");
+  if (open.values.size() > 1) assumed(field, name_of(names, target), std::move(open));
+  else inferred(field, name_of(names, target));
 }
 
 // Where the config and a tensor both speak and differ, the weight loader names the tensor.
@@ -192,7 +200,7 @@ Status Reader::read_heads() {
   if (width) c_->head_dim = static_cast<int>(*width);
   else if (shaped) inferred("head_dim", c_->head_dim = static_cast<int>(bias->shape[1]));
   else if (heads && rows % *heads == 0 && rows / *heads <= kMaxDim) inferred("head_dim", c_->head_dim = static_cast<int>(rows / *heads));
-  else assumed("head_dim", c_->head_dim);
+  else assumed("head_dim", c_->head_dim, open_switch("head_dim", c_->head_dim, head_dims_to_try(rows)));
   if (heads) {
     c_->n_heads = static_cast<int>(*heads);
     return ok_status();
@@ -244,7 +252,7 @@ Status Reader::read_rope() {
       return input_error("{}: field \"rope_theta\" is {}, but the stored table {} was made with {}", where(), *theta, table->source, *table->theta);
     if (!theta) inferred("rope_theta", c_->rope_theta = *table->theta);
   } else if (!theta) {
-    assumed("rope_theta", c_->rope_theta);
+    assumed("rope_theta", c_->rope_theta, open_switch("rope_theta", c_->rope_theta, kThetasToTry));
   }
   if (table && table->layout) {
     if (layout_given && c_->rope_layout != *table->layout)
@@ -253,7 +261,7 @@ Status Reader::read_rope() {
     c_->rope_layout = *table->layout;
     if (!layout_given) inferred("rope_layout", name_of(kRopeLayouts, c_->rope_layout));
   } else if (!layout_given) {
-    assumed("rope_layout", name_of(kRopeLayouts, c_->rope_layout));
+    assumed("rope_layout", name_of(kRopeLayouts, c_->rope_layout), open_switch("rope_layout", kRopeLayouts, c_->rope_layout));
   }
   return ok_status();
 }
@@ -261,7 +269,7 @@ Status Reader::read_rope() {
 Status Reader::read_norms() {
   PLUMB_RETURN_IF_ERROR(shown_by("norm_type", kNormTypes, "block.norm1.bias", true, c_->layer_norm));
   PLUMB_RETURN_IF_ERROR(choice("norm_place", kNormPlaces, c_->post_norm));
-  PLUMB_RETURN_IF_ERROR(number("norm_eps", c_->norm_eps));
+  PLUMB_RETURN_IF_ERROR(number("norm_eps", c_->norm_eps, kNormEpsToTry));
   known_.insert("final_norm");
   PLUMB_ASSIGN(const auto final_norm, fields_.boolean("final_norm"));
   c_->final_norm = final_norm.value_or(has("norm_f.weight"));
@@ -274,14 +282,15 @@ Status Reader::read_halting() {
   PLUMB_ASSIGN(const bool given, parse("halting", kHaltings, c_->halting));
   if (!given) {
     c_->halting = has_head ? ActHalting::kAct : ActHalting::kNone;
-    if (has_head) assumed("halting", "act");
+    // A head means that one of the two reads it.
+    if (has_head) assumed("halting", "act", {"halting", {"\"act\"", "\"threshold\""}});
     else inferred("halting", "none");
   }
   if ((c_->halting != ActHalting::kNone) != has_head)
     return input_error("{}: field \"halting\" is \"{}\", but tensor \"halt.weight\" is {} {}", where(), name_of(kHaltings, c_->halting),
                        has_head ? "in" : "missing from", checkpoint_->display_name());
-  PLUMB_RETURN_IF_ERROR(number("epsilon", c_->epsilon));
-  PLUMB_RETURN_IF_ERROR(number("threshold", c_->threshold));
+  PLUMB_RETURN_IF_ERROR(number("epsilon", c_->epsilon, {0.01, 0.001, 0.05, 0.1}));
+  PLUMB_RETURN_IF_ERROR(number("threshold", c_->threshold, {0.5, 0.9}));
   PLUMB_RETURN_IF_ERROR(choice("halt_input", kHaltInputs, c_->halt_before));
   PLUMB_RETURN_IF_ERROR(choice("combine", kCombines, c_->lerp));
   PLUMB_RETURN_IF_ERROR(choice("at_max", kAtMaxes, c_->leave_remainder));
@@ -349,8 +358,8 @@ Status Reader::read() {
   PLUMB_RETURN_IF_ERROR(read_position());
   PLUMB_RETURN_IF_ERROR(choice("input_injection", kInjections, c_->inject));
   PLUMB_RETURN_IF_ERROR(read_norms());
-  PLUMB_RETURN_IF_ERROR(number("embed_scale", c_->embed_scale));
-  PLUMB_RETURN_IF_ERROR(number("logit_softcap", c_->logit_softcap));
+  PLUMB_RETURN_IF_ERROR(number("embed_scale", c_->embed_scale, {1, std::sqrt(static_cast<double>(c_->model_dim))}));
+  PLUMB_RETURN_IF_ERROR(number("logit_softcap", c_->logit_softcap, {0, 15, 30, 50}));
   PLUMB_RETURN_IF_ERROR(read_halting());
   PLUMB_RETURN_IF_ERROR(read_memory());
   PLUMB_RETURN_IF_ERROR(read_tie());

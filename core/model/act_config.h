@@ -11,6 +11,7 @@
 #include "core/cache/segment_memory.h"
 #include "core/io/checkpoint.h"
 #include "core/kernels/rope.h"
+#include "core/model/recurrent_model.h"
 
 namespace plumb {
 
@@ -45,7 +46,8 @@ struct ActConfig {
   bool same_length = false;          // no query sees more than memory_len earlier keys
   bool tied = true;                  // the head is the embedding
   int segment_len = 0;               // 0: unknown
-  std::vector<std::string> notes;    // what was inferred or assumed
+  std::vector<OpenSwitch> open_switches;  // what was assumed
+  std::vector<std::string> notes;         // what was inferred or assumed
 };
 
 // REQUIRES canonical tensor names (act.md section 3). A field that contradicts the tensors is an

@@ -99,6 +99,7 @@ void ActTransformer::fill_info() {
   info_.memory_len = c.memory == MemoryKind::kNone ? 0 : c.memory_len;
   info_.memory_of_last_step = c.memory == MemoryKind::kFinalOutput || c.memory == MemoryKind::kFinalState;
   if (c.vocab_size == kGpt2Vocabulary) info_.stop_ids = {kEndOfText};
+  info_.open_switches = c.open_switches;
   info_.notes = c.notes;
   info_.taps = {Tap::kEmbedding, Tap::kInjected, Tap::kAdapterOut, Tap::kBlockOut, Tap::kAttentionOut, Tap::kQuery,
                 Tap::kKey, Tap::kFeedForwardOut, Tap::kState, Tap::kLatent, Tap::kHeadInput, Tap::kLogits};

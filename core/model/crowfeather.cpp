@@ -106,6 +106,7 @@ Result<std::unique_ptr<RecurrentModel>> load_crowfeather_as(const CrowfeatherCon
   info.max_positions = c.max_positions;
   info.crop_overflow = c.crop_overflow;
   info.notes = c.notes;
+  info.open_switches = c.open_switches;
   parts.ff_dim = c.ff_dim;
   parts.norm_eps = c.norm_eps;
   parts.embed_scale = c.embed_scale;

@@ -5,37 +5,37 @@
 #include <nlohmann/json.hpp>
 
 #include "core/model/rope_evidence.h"
+#include "core/model/switch_names.h"
 
 namespace plumb {
 namespace {
 
 constexpr int64_t kMaxDim = 1 << 20;
 
-// A switch with named values; the first is the default. Parsing, messages and writing read these.
-template <class T, size_t N>
-using Names = std::array<std::pair<const char*, T>, N>;
-
-constexpr Names<WindowConvention, 2> kWindowConventions = {{{"keys", WindowConvention::kKeys}, {"distance", WindowConvention::kDistance}}};
-constexpr Names<RopeLayout, 2> kRopeLayouts = {{{"interleaved", RopeLayout::kInterleaved}, {"half", RopeLayout::kHalfSplit}}};
-constexpr Names<bool, 2> kTableTypes = {{{"f32", false}, {"bf16", true}}};
-constexpr Names<bool, 2> kQkNorms = {{{"none", false}, {"rms_noparam", true}}};
-constexpr Names<bool, 2> kOverflows = {{{"crop_recompute", true}, {"error", false}}};
-constexpr Names<bool, 2> kLayerTypes = {{{"sliding", true}, {"global", false}}};
+constexpr SwitchNames<WindowConvention, 2> kWindowConventions = {{{"keys", WindowConvention::kKeys}, {"distance", WindowConvention::kDistance}}};
+constexpr SwitchNames<RopeLayout, 2> kRopeLayouts = {{{"interleaved", RopeLayout::kInterleaved}, {"half", RopeLayout::kHalfSplit}}};
+constexpr SwitchNames<bool, 2> kTableTypes = {{{"f32", false}, {"bf16", true}}};
+constexpr SwitchNames<bool, 2> kQkNorms = {{{"none", false}, {"rms_noparam", true}}};
+constexpr SwitchNames<bool, 2> kOverflows = {{{"crop_recompute", true}, {"error", false}}};
+constexpr SwitchNames<bool, 2> kLayerTypes = {{{"sliding", true}, {"global", false}}};
 
 template <class T, size_t N>
-const char* name_of(const Names<T, N>& names, T value) {
-  for (const auto& [name, v] : names)
-    if (v == value) return name;
-  return "?";
-}
-
-template <class T, size_t N>
-Result<T> parse_name(const Names<T, N>& names, const std::string& text, const std::string& where, const char* field) {
+Result<T> parse_name(const SwitchNames<T, N>& names, const std::string& text, const std::string& where, const char* field) {
   for (const auto& [name, value] : names)
     if (text == name) return value;
-  std::string known;
-  for (const auto& [name, value] : names) known += fmt::format("{}\"{}\"", known.empty() ? "" : " or ", name);
-  return input_error("{}: field \"{}\" is \"{}\", expected {}", where, field, text, known);
+  return input_error("{}: field \"{}\" is \"{}\", expected {}", where, field, text, expected_names(names));
+}
+
+// Sliding on even layers, or on odd ones; a last layer is global either way.
+OpenSwitch layer_parities(int n_layers) {
+  OpenSwitch result{"layer_types", {}};
+  for (const int parity : {0, 1}) {
+    Json types = Json::array();
+    for (int l = 0; l < n_layers; ++l)
+      types.push_back(name_of(kLayerTypes, l % 2 == parity && l + 1 < n_layers));
+    result.values.push_back(types.dump());
+  }
+  return result;
 }
 
 class Reader {
@@ -57,12 +57,18 @@ class Reader {
   const std::string& where() const { return fields_.where(); }
 
   Status integer(Aliases names, int64_t max, int& target);
-  Status number(Aliases names, double& target);
+  Status number(Aliases names, double& target, const std::vector<double>& to_try);
   template <class T, size_t N>
-  Status choice(const char* field, const Names<T, N>& names, T& target, bool& given);
+  Status choice(const char* field, const SwitchNames<T, N>& names, T& target, bool& given);
   template <class Value>
   void defaulted(const char* field, const Value& value) {
     defaults_ += fmt::format("{}{} {}", defaults_.empty() ? "" : ", ", field, value);
+  }
+  // The same with the values that a probe may try in its place.
+  template <class Value>
+  void defaulted(const char* field, const Value& value, OpenSwitch open) {
+    defaulted(field, value);
+    c_->open_switches.push_back(std::move(open));
   }
   void inferred(const char* field, int value) {
     inferred_ += fmt::format("{}{} {}", inferred_.empty() ? "" : ", ", field, value);
@@ -93,11 +99,11 @@ Status Reader::integer(Aliases names, int64_t max, int& target) {
       return ok_status();
     }
   }
-  defaulted(*names.begin(), target);
+  defaulted(*names.begin(), target, {*names.begin(), {std::to_string(target)}});
   return ok_status();
 }
 
-Status Reader::number(Aliases names, double& target) {
+Status Reader::number(Aliases names, double& target, const std::vector<double>& to_try) {
   const char* name = first_present(names);
   if (name != nullptr) {
     PLUMB_ASSIGN(const auto value, fields_.number(name));
@@ -106,12 +112,12 @@ Status Reader::number(Aliases names, double& target) {
       return ok_status();
     }
   }
-  defaulted(*names.begin(), target);
+  defaulted(*names.begin(), target, open_switch(*names.begin(), target, to_try));
   return ok_status();
 }
 
 template <class T, size_t N>
-Status Reader::choice(const char* field, const Names<T, N>& names, T& target, bool& given) {
+Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& target, bool& given) {
   PLUMB_ASSIGN(const auto text, fields_.text(field));
   given = text.has_value();
   if (!given) return ok_status();
@@ -163,7 +169,7 @@ Status Reader::read_heads() {
     c_->head_dim = static_cast<int>(rows / *heads);
     inferred("head_dim", c_->head_dim);
   } else if (!heads) {
-    if (!width) defaulted("head_dim", c_->head_dim);
+    if (!width) defaulted("head_dim", c_->head_dim, open_switch("head_dim", c_->head_dim, head_dims_to_try(rows)));
     if (rows % c_->head_dim != 0 || rows / c_->head_dim > kMaxDim)
       return input_error("{}: field \"n_heads\" is missing and {} rows of \"layers.0.attn.wq.weight\" are no "
                          "multiple of head_dim {}", where(), rows, c_->head_dim);
@@ -177,7 +183,7 @@ Status Reader::read_heads() {
 Status Reader::read_softcap() {
   const char* name = first_present({"logit_softcap", "logit_cap", "lm_head_logit_cap", "final_logit_softcap", "softcap"});
   if (name == nullptr) {
-    defaulted("logit_softcap", c_->logit_softcap);
+    defaulted("logit_softcap", c_->logit_softcap, open_switch("logit_softcap", c_->logit_softcap, {30, 15, 50, 0}));
     return ok_status();
   }
   PLUMB_ASSIGN(const auto value, fields_.number(name));
@@ -192,7 +198,7 @@ Status Reader::read_layer_types() {
   c_->sliding.assign(static_cast<size_t>(c_->n_layers), false);
   if (!fields_.has("layer_types")) {
     for (int l = 0; l + 1 < c_->n_layers; l += 2) c_->sliding[static_cast<size_t>(l)] = true;
-    defaulted("layer_types", "sliding on even layers but the last");
+    defaulted("layer_types", "sliding on even layers but the last", layer_parities(c_->n_layers));
     return ok_status();
   }
   const Json& list = (*json_)["layer_types"];
@@ -258,7 +264,8 @@ Status Reader::read_rope() {
   const bool theta_given = first_present({"rope_theta", "rope_base", "theta"}) != nullptr;
   bool layout_given = false, table_given = false;
   const std::string before = defaults_;
-  PLUMB_RETURN_IF_ERROR(number({"rope_theta", "rope_base", "theta"}, c_->rope_theta));
+  const size_t open_before = c_->open_switches.size();
+  PLUMB_RETURN_IF_ERROR(number({"rope_theta", "rope_base", "theta"}, c_->rope_theta, kThetasToTry));
   if (!(c_->rope_theta > 1))
     return input_error("{}: rope_theta is {}, expected more than 1", where(), c_->rope_theta);
   PLUMB_RETURN_IF_ERROR(choice("rope_layout", kRopeLayouts, c_->rope_layout, layout_given));
@@ -266,12 +273,16 @@ Status Reader::read_rope() {
   PLUMB_ASSIGN(const auto evidence, find_rope_evidence(*checkpoint_, c_->head_dim, c_->rope_theta));
   if (evidence) {
     defaults_ = before;
+    if (evidence->theta) c_->open_switches.resize(open_before);
     PLUMB_RETURN_IF_ERROR(apply_evidence(*evidence, theta_given, layout_given, table_given));
   }
-  if (!layout_given && !(evidence && evidence->layout)) defaulted("rope_layout", name_of(kRopeLayouts, c_->rope_layout));
-  if (!table_given && !evidence) defaulted("rope_table_dtype", name_of(kTableTypes, c_->bf16_rope_table));
+  if (!layout_given && !(evidence && evidence->layout)) 
+    defaulted("rope_layout", name_of(kRopeLayouts, c_->rope_layout), open_switch("rope_layout", kRopeLayouts, c_->rope_layout));
+  if (!table_given && !evidence) 
+    defaulted("rope_table_dtype", name_of(kTableTypes, c_->bf16_rope_table), open_switch("rope_table_dtype", kTableTypes, c_->bf16_rope_table));
   PLUMB_ASSIGN(const auto global, fields_.number("rope_theta_global"));
   c_->rope_theta_global = global.value_or(c_->rope_theta);
+  if (!global) defaulted("rope_theta_global", "that of all layers", {"rope_theta_global", {"null", "1000000"}});
   if (!(c_->rope_theta_global > 1))
     return input_error("{}: rope_theta_global is {}, expected more than 1", where(), c_->rope_theta_global);
   return ok_status();
@@ -297,15 +308,18 @@ Status Reader::read() {
   PLUMB_RETURN_IF_ERROR(integer({"max_seq_len"}, 1 << 24, c_->max_positions));
   PLUMB_RETURN_IF_ERROR(integer({"sliding_window", "window"}, 1 << 24, c_->window));
   PLUMB_RETURN_IF_ERROR(read_layer_types());
-  PLUMB_RETURN_IF_ERROR(number({"rms_eps", "norm_eps", "eps"}, c_->norm_eps));
+  PLUMB_RETURN_IF_ERROR(number({"rms_eps", "norm_eps", "eps"}, c_->norm_eps, kNormEpsToTry));
   PLUMB_RETURN_IF_ERROR(read_norm_offset());
   PLUMB_RETURN_IF_ERROR(read_rope());
   PLUMB_RETURN_IF_ERROR(read_softcap());
-  PLUMB_RETURN_IF_ERROR(number({"embed_scale"}, c_->embed_scale));
+  PLUMB_RETURN_IF_ERROR(number({"embed_scale"}, c_->embed_scale, {1, std::sqrt(static_cast<double>(c_->model_dim))}));
   const auto named = [&](const char* field, const auto& names, auto& target) -> Status {
     bool given = false;
     PLUMB_RETURN_IF_ERROR(choice(field, names, target, given));
-    if (!given) defaulted(field, name_of(names, target));
+    // What happens past the last position is no matter of likelihood.
+    const bool decidable = std::string_view(field) != "overflow";
+    if (!given && decidable) defaulted(field, name_of(names, target), open_switch(field, names, target));
+    else if (!given) defaulted(field, name_of(names, target));
     return ok_status();
   };
   PLUMB_RETURN_IF_ERROR(named("window_convention", kWindowConventions, c_->window_convention));

@@ -10,6 +10,7 @@
 #include "core/base/result.h"
 #include "core/io/checkpoint.h"
 #include "core/kernels/rope.h"
+#include "core/model/recurrent_model.h"
 
 namespace plumb {
 
@@ -33,6 +34,7 @@ struct CrowfeatherConfig {
   double logit_softcap = 30;     // 0: off
   bool norm_heads = false;       // qk_norm = rms_noparam
   double embed_scale = 1;
+  std::vector<OpenSwitch> open_switches;  // what was assumed
   bool crop_overflow = true;     // past max_positions: keep the last ones and recompute; else an error
   std::vector<std::string> notes;
 

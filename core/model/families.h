@@ -22,4 +22,11 @@ const AliasFamily* alias_table(const Checkpoint& checkpoint);
 // Guesses canonical tensor names where the family has a table of foreign ones; else nothing.
 Result<CanonicalNames> canonical_names(const Checkpoint& checkpoint);
 
+// config.json with every field that decides something: of families that can be read without one, or
+// whose switches may be open. Else the checkpoint's own.
+Result<Json> complete_config(const Checkpoint& checkpoint);
+// The least config that fields can be added to without others becoming missing: the checkpoint's
+// own; without one, {} or, of families that take a config whole, the complete one.
+Result<Json> minimal_config(const Checkpoint& checkpoint);
+
 }  // namespace plumb

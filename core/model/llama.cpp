@@ -21,6 +21,8 @@ Result<std::unique_ptr<RecurrentModel>> load_llama(const Checkpoint& checkpoint,
   info.n_kv_heads = c.n_kv_heads;
   info.head_dim = c.head_dim;
   info.stop_ids = c.stop_ids;
+  info.open_switches = c.open_switches;
+  info.trained_positions = c.trained_positions;
   info.notes = c.notes;
   parts.ff_dim = c.ff_dim;
   parts.norm_eps = c.norm_eps;

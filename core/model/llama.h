@@ -18,6 +18,7 @@ struct LlamaConfig {
   int trained_positions = 0;  // max_position_embeddings, informative; 0: unknown
   bool tied = false;          // no lm_head.weight: the embedding is the head
   std::vector<int32_t> stop_ids;
+  std::vector<OpenSwitch> open_switches;
   std::vector<std::string> notes;
 };
 

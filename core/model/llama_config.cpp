@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/model/llama.h"
+#include "core/model/switch_names.h"
 
 namespace plumb {
 namespace {
@@ -99,7 +100,10 @@ Status Reader::read_rope() {
     PLUMB_RETURN_IF_ERROR(read_scaling(inner));
   }
   c_->rope_theta = theta.value_or(10000);
-  if (!theta) c_->notes.push_back("rope_theta is not in the config: 10000 assumed");
+  if (!theta) {
+    c_->notes.push_back("rope_theta is not in the config: 10000 assumed");
+    c_->open_switches.push_back(open_switch("rope_theta", c_->rope_theta, kThetasToTry));
+  }
   if (!(c_->rope_theta > 1)) return input_error("{}: rope_theta is {}, expected more than 1", where(), c_->rope_theta);
   return ok_status();
 }
@@ -117,7 +121,10 @@ Status Reader::read_switches() {
     return input_error("{}: model_type is \"{}\", expected \"llama\": the tensor names alone do not make it one", where(), *type);
   PLUMB_ASSIGN(const auto eps, fields_.number("rms_norm_eps"));
   c_->norm_eps = eps.value_or(1e-6);
-  if (!eps) c_->notes.push_back("rms_norm_eps is not in the config: 1e-6 assumed");
+  if (!eps) {
+    c_->notes.push_back("rms_norm_eps is not in the config: 1e-6 assumed");
+    c_->open_switches.push_back(open_switch("rms_norm_eps", c_->norm_eps, kNormEpsToTry));
+  }
   if (!(c_->norm_eps >= 0)) return input_error("{}: rms_norm_eps is {}, expected at least 0", where(), c_->norm_eps);
   PLUMB_ASSIGN(const auto positions, fields_.integer("max_position_embeddings", 1, 1 << 30));
   c_->trained_positions = static_cast<int>(positions.value_or(0));

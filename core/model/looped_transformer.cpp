@@ -74,6 +74,8 @@ void LoopedTransformer::fill_info(const char* family) {
   info_.state_scale = c.embed_scale;
   info_.latent_is_normed = c.variant == RavenVariant::kHuginn;
   info_.stop_ids = {65504, 65505, 65508};
+  info_.open_switches = c.open_switches;
+  if (c.max_positions == 0) info_.trained_positions = c.trained_positions;
   info_.notes = c.notes;
   info_.taps = {Tap::kEmbedding, Tap::kInjected, Tap::kAdapterOut, Tap::kBlockOut, Tap::kAttentionOut,
                 Tap::kQuery, Tap::kKey, Tap::kFeedForwardOut, Tap::kState, Tap::kLatent,

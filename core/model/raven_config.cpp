@@ -3,6 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/model/switch_names.h"
+
 namespace plumb {
 namespace {
 
@@ -52,6 +54,7 @@ Status read_rope(const JsonFields& fields, const Json& json, RavenConfig& config
   const bool huginn = config.variant == RavenVariant::kHuginn;
   PLUMB_ASSIGN(const auto base, fields.number(huginn ? "rope_base" : "rope_theta"));
   if (base) config.rope_theta = *base;
+  else if (huginn) config.open_switches.push_back(open_switch("rope_base", config.rope_theta, kThetasToTry));
   else if (!huginn) return input_error("{}: field \"rope_theta\" is missing", fields.where());
   if (config.rope_theta <= 1)
     return input_error("{}: rope base is {}, expected more than 1", fields.where(), config.rope_theta);
@@ -85,7 +88,11 @@ Status read_init_values(const Json& json, const JsonFields& fields, RavenConfig&
   const bool huginn = config.variant == RavenVariant::kHuginn;
   config.state_std = std::sqrt(2.0 / (5.0 * config.model_dim));
   config.embed_scale = huginn ? std::sqrt(static_cast<double>(config.model_dim)) : 1.0;
-  if (!fields.has("init_values")) return ok_status();
+  if (!fields.has("init_values")) {
+    const double sqrt_dim = std::sqrt(static_cast<double>(config.model_dim));
+    config.open_switches.push_back(open_switch("init_values.embed_scale", config.embed_scale, {sqrt_dim, 1}));
+    return ok_status();
+  }
   const JsonFields inner(json["init_values"], fields.where() + ": init_values");
   PLUMB_ASSIGN(const auto std_value, inner.number("std"));
   PLUMB_ASSIGN(const auto scale, inner.number("embed_scale"));
@@ -148,7 +155,10 @@ Result<RavenConfig> read_raven_config(const Checkpoint& checkpoint, RavenVariant
   }
   PLUMB_ASSIGN(const auto eps, fields.number("norm_eps"));
   config.norm_eps = eps.value_or(huginn ? 1e-6 : 1e-5);
-  if (!eps) config.notes.push_back(fmt::format("norm_eps is not in the config: {} assumed", config.norm_eps));
+  if (!eps) {
+    config.notes.push_back(fmt::format("norm_eps is not in the config: {} assumed", config.norm_eps));
+    config.open_switches.push_back(open_switch("norm_eps", config.norm_eps, kNormEpsToTry));
+  }
   PLUMB_ASSIGN(const auto tied, fields.boolean("tie_embeddings"));
   if (tied) config.tied = *tied;
   else {

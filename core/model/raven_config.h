@@ -5,6 +5,7 @@
 #include "core/base/result.h"
 #include "core/io/checkpoint.h"
 #include "core/kernels/rope.h"
+#include "core/model/recurrent_model.h"
 
 namespace plumb {
 
@@ -25,6 +26,7 @@ struct RavenConfig {
   int trained_positions = 0;       // informative; 0: unknown
   int mean_recurrence = 32;
   double state_std = 0, embed_scale = 1;
+  std::vector<OpenSwitch> open_switches;  // the same as values to try
   std::vector<std::string> notes;  // what was assumed
 
   int head_dim() const { return model_dim / n_heads; }

@@ -34,6 +34,13 @@ struct PartCount {
   bool per_step = false;  // counted once per step when materialised at depth r
 };
 
+// A config field that neither the config nor any tensor decides: what loading assumes, and what
+// else the field may hold. `plumb probe` tries them on a text.
+struct OpenSwitch {
+  std::string field;                // of config.json; "a.b": b inside a
+  std::vector<std::string> values;  // as JSON; the first is the one assumed
+};
+
 struct ModelInfo {
   std::string family;      // "raven-huginn", "raven-llama", "llama", "act", "spikewhale", "crowfeather"
   std::string axis;        // what a depth counts: "recurrences", "HRM refinement passes", "blocks"
@@ -47,6 +54,8 @@ struct ModelInfo {
   int min_steps = 0;
   int max_steps = 0;       // 0: no limit
   int max_positions = 0;   // 0: no limit; a position past it is an error
+  // What the config says it was made for, where positions past it can be run; 0: unknown.
+  int trained_positions = 0;
   bool random_state = false;   // s_0 is drawn (and --state applies); otherwise the model defines it
   double state_std = 0, state_scale = 1;  // for like-init (raven.md 3.3)
   bool distinct_blocks = false;  // a step is another block each time (depth = blocks run)
@@ -65,6 +74,7 @@ struct ModelInfo {
   std::vector<PartCount> parts;   // unique parameters
   std::vector<Tap> taps;          // what this model can fire
   std::vector<int32_t> stop_ids;  // ends a generation (raven.md 6.1), besides the tokenizer's eos
+  std::vector<OpenSwitch> open_switches;
   std::vector<std::string> notes; // for the user: defaults assumed, inherited depths, ...
 };
 

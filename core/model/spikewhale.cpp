@@ -214,8 +214,10 @@ ModelInfo describe(const SpikeWhaleConfig& c) {
   info.max_positions = c.max_positions;
   info.stop_ids = c.stop_ids;
   info.taps = {Tap::kEmbedding, Tap::kInjected,  Tap::kBlockOut,       Tap::kAttentionOut,
-               Tap::kQuery,     Tap::kKey,       Tap::kFeedForwardOut, Tap::kState,
-               Tap::kLatent,    Tap::kHeadInput, Tap::kLogits};
+               Tap::kQuery,     Tap::kKey,       Tap::kFeedForwardOut, Tap::kLatent,
+               Tap::kHeadInput, Tap::kLogits};
+  if (c.has_refinement) info.taps.push_back(Tap::kState);
+  info.open_switches = c.open_switches;
   info.notes = c.notes;
   if (c.has_refinement)
     info.notes.push_back(fmt::format(

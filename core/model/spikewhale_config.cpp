@@ -7,29 +7,12 @@
 #include <set>
 
 #include "core/model/spikewhale_names.h"
+#include "core/model/spikewhale_switches.h"
 
 namespace plumb {
 namespace {
 
 constexpr int64_t kMaxDim = 1 << 20;
-
-// A switch with named values; the first is the default. Parsing and messages read these.
-template <class T, size_t N>
-using Names = std::array<std::pair<const char*, T>, N>;
-
-constexpr Names<ReadMap, 3> kReadMaps = {
-    {{"softmax", ReadMap::kSoftmax}, {"sigmoid", ReadMap::kSigmoid}, {"raw", ReadMap::kRaw}}};
-constexpr Names<WriteMap, 4> kWriteMaps = {{{"softmax", WriteMap::kSoftmax},
-                                            {"softmax_x_n", WriteMap::kSoftmaxTimesN},
-                                            {"sigmoid_x_2", WriteMap::kSigmoidTimes2},
-                                            {"raw", WriteMap::kRaw}}};
-constexpr Names<EngramGateInput, 2> kGateInputs = {
-    {{"retrieved_hidden", EngramGateInput::kRetrievedFirst},
-     {"hidden_retrieved", EngramGateInput::kHiddenFirst}}};
-constexpr Names<EngramGateForm, 2> kGateForms = {
-    {{"half_open", EngramGateForm::kHalfOpen}, {"erf_only", EngramGateForm::kErfOnly}}};
-constexpr Names<bool, 2> kEngramContexts = {{{"on", true}, {"off", false}}};
-constexpr Names<bool, 2> kErfMasks = {{{"causal", true}, {"reference", false}}};
 
 // Fields of published files that decide nothing here: training, initialisation, mixtures of experts
 // that are switched off, and what other libraries note down.
@@ -85,6 +68,12 @@ class Reader {
   void assumed(const char* field, const Value& value) {
     assumed_ += fmt::format("{}{} {}", assumed_.empty() ? "" : ", ", field, value);
   }
+  // The same with the values that a probe may try in its place.
+  template <class Value>
+  void assumed(const char* field, const Value& value, OpenSwitch open) {
+    assumed(field, value);
+    c_->open_switches.push_back(std::move(open));
+  }
   template <class Value>
   void inferred(const char* field, const Value& value) {
     inferred_ += fmt::format("{}{} {}", inferred_.empty() ? "" : ", ", field, value);
@@ -97,11 +86,11 @@ class Reader {
 
   // From the config; without one, `extent` decides (0: the tensor that would is not there).
   Status size(const char* field, int64_t min, int64_t max, int64_t extent, int& target);
-  Status number(const char* field, double& target);
+  Status number(const char* field, double& target, const std::vector<double>& to_try);
   // From the config; without one, whether `tensor` is there. With a default, it may be left out.
   Status flag(const char* field, const char* tensor, bool has_default, bool& target);
   template <class T, size_t N>
-  Status choice(const char* field, const Names<T, N>& names, T& target);
+  Status choice(const char* field, const SwitchNames<T, N>& names, T& target);
   int64_t extent(const std::string& tensor, size_t axis) const;
   bool any_below(const char* prefix) const;
 
@@ -151,14 +140,14 @@ Status Reader::size(const char* field, int64_t min, int64_t max, int64_t extent,
   return ok_status();
 }
 
-Status Reader::number(const char* field, double& target) {
+Status Reader::number(const char* field, double& target, const std::vector<double>& to_try) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.number(field));
   if (!value && has_config()) return missing(field);
   if (value)
     target = *value;
   else
-    assumed(field, target);
+    assumed(field, target, open_switch(field, target, to_try));
   return ok_status();
 }
 
@@ -173,29 +162,26 @@ Status Reader::flag(const char* field, const char* tensor, bool has_default, boo
     target = any_below(tensor);
     inferred(field, target);
   } else {
-    assumed(field, target);
+    assumed(field, target, open_switch(field, target));
   }
   return ok_status();
 }
 
 template <class T, size_t N>
-Status Reader::choice(const char* field, const Names<T, N>& names, T& target) {
+Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto text, fields_.text(field));
   if (!text) {
-    for (const auto& [name, value] : names)
-      if (value == target) assumed(field, name);
+    assumed(field, name_of(names, target), open_switch(field, names, target));
     return ok_status();
   }
-  std::string expected;
   for (const auto& [name, value] : names) {
-    if (*text == name) {
-      target = value;
-      return ok_status();
-    }
-    expected += fmt::format("{}\"{}\"", expected.empty() ? "" : " or ", name);
+    if (*text != name) continue;
+    target = value;
+    return ok_status();
   }
-  return input_error("{}: field \"{}\" is \"{}\", expected {}", where(), field, *text, expected);
+  return input_error("{}: field \"{}\" is \"{}\", expected {}", where(), field, *text,
+                     expected_names(names));
 }
 
 Status Reader::refuse_other_models() {
@@ -233,7 +219,7 @@ Status Reader::read_sizes() {
                              extent(layer + "attn.rope.cos_cache", 0), c_->max_positions));
   PLUMB_RETURN_IF_ERROR(size("moe_intermediate_size", 1, kMaxDim,
                              extent(layer + "ffn.gate_proj.weight", 0), c_->ff_dim));
-  PLUMB_RETURN_IF_ERROR(number("rms_norm_eps", c_->norm_eps));
+  PLUMB_RETURN_IF_ERROR(number("rms_norm_eps", c_->norm_eps, kNormEpsToTry));
   return ok_status();
 }
 
@@ -261,7 +247,7 @@ Status Reader::read_attention() {
       size("q_lora_rank", 1, kMaxDim, extent(attn + "q_a_proj.weight", 0), c_->q_rank));
   PLUMB_RETURN_IF_ERROR(
       size("o_lora_rank", 1, kMaxDim, extent(attn + "o_a_proj.weight", 0), c_->o_rank));
-  PLUMB_RETURN_IF_ERROR(number("rope_theta", c_->rope_theta));
+  PLUMB_RETURN_IF_ERROR(number("rope_theta", c_->rope_theta, kThetasToTry));
   return ok_status();
 }
 
@@ -325,7 +311,7 @@ Status Reader::read_streams() {
       streams = static_cast<int64_t>(tensor.element_count());
   PLUMB_RETURN_IF_ERROR(size("hc_mult", 1, 1024, streams, h.n_streams));
   PLUMB_RETURN_IF_ERROR(size("hc_sinkhorn_iters", 0, 1 << 16, h.sinkhorn_iters, h.sinkhorn_iters));
-  PLUMB_RETURN_IF_ERROR(number("hc_eps", h.eps));
+  PLUMB_RETURN_IF_ERROR(number("hc_eps", h.eps, {}));
   PLUMB_RETURN_IF_ERROR(choice("hc_read_map", kReadMaps, h.read_map));
   PLUMB_RETURN_IF_ERROR(choice("hc_write_map", kWriteMaps, h.write_map));
   return ok_status();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/json.h"
 #include "core/base/result.h"
 #include "core/io/checkpoint.h"
 #include "core/model/engram.h"
@@ -36,11 +37,15 @@ struct SpikeWhaleConfig {
   int refine_steps = 0;           // hrm_refine_steps: gates stored
   double refine_gate_scale = 1;   // hrm_gate_scale: multiplies tanh(gate)
   std::vector<int32_t> stop_ids;  // eos_token_id
+  std::vector<OpenSwitch> open_switches;  // what was assumed
   std::vector<std::string> notes;
 };
 
 // With a config.json every field that the model needs must be in it: the defaults of the published
 // code describe another model.
 Result<SpikeWhaleConfig> read_spikewhale_config(const Checkpoint& checkpoint);
+
+// Every field that decides something, none left to a default.
+Json spikewhale_config_json(const SpikeWhaleConfig& config);
 
 }  // namespace plumb

@@ -45,6 +45,7 @@ Status run(const ForwardOptions& options) {
   request.segment_len = options.segment_len;
   PLUMB_ASSIGN(const OpenModel open, open_model(options.model));
   if (options.memory_len >= 0) PLUMB_RETURN_IF_ERROR(open.model->set_memory_len(options.memory_len));
+  warn_of_length(open.model->info(), request.rows.front().size());
   const auto began = std::chrono::steady_clock::now();
   PLUMB_ASSIGN(const ForwardResult result, run_forward(*open.model, *open.team, request));
   const double elapsed_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();

@@ -1,126 +1,13 @@
 #include <nlohmann/json.hpp>
 
-#include "core/io/safetensors.h"
 #include "experiments/cli/generate_options.h"
+#include "experiments/cli/generate_report.h"
 #include "experiments/cli/generate_text.h"
 #include "experiments/cli/verbs.h"
 #include "experiments/spec.h"
 
 namespace plumb::cli {
 namespace {
-
-Json describe_sampler(const SamplerOptions& s) {
-  if (s.greedy()) return {{"mode", "greedy"}, {"repetition_penalty", s.repetition_penalty}};
-  return {{"mode", "sample"},
-          {"filters", sampler_rules_name(s.rules)},
-          {"temperature", s.temperature},
-          {"top_k", s.top_k},
-          {"top_p", s.top_p},
-          {"min_p", s.min_p},
-          {"repetition_penalty", s.repetition_penalty},
-          {"dry_multiplier", s.dry_multiplier},
-          {"seed", s.seed}};
-}
-
-Json describe(const GenerateOptions& options, const GenerateRequest& request, const ModelInfo& info,
-              const TextOutput& text) {
-  Json settings = {
-      {"family", info.family},
-      {"num_steps", request.num_steps >= 0 ? Json(request.num_steps) : Json("own halting")},
-      {"rule", nullptr},
-      {"cache", options.wavefront && options.cache.empty() ? options.wave.cache : request.cache},
-      {"cache_index", options.cache_index},
-      {"continuous_compute", request.continuous_compute},
-      {"prefill", options.prefill},
-      {"state", info.random_state ? Json(request.state.kind) : Json()},
-      {"seed", request.state.seed},
-      {"init_scale", request.state.init_scale},
-      {"noise", options.noise.empty() ? Json() : Json(options.noise)},
-      {"dtype", options.model.dtype},
-      {"stop_ids", request.stop_ids},
-      {"sampling", describe_sampler(request.sampler)}};
-  if (!text.has_text()) settings["no_text"] = text.why_none();
-  if (info.segments) {
-    settings["segment_len"] = request.segment_len > 0 ? request.segment_len : info.segment_len;
-    settings["segment_mode"] = segment_mode_name(request.segment_mode);
-  }
-  if (request.rule) {
-    Rule rule = *request.rule;
-    rule.resolve_max(request.num_steps);
-    settings["rule"] = rule.canonical();
-  }
-  if (request.speculative)
-    settings["speculative"] = {{"draft_steps", request.speculative->draft_steps},
-                               {"lookahead", request.speculative->lookahead},
-                               {"verify_threshold", request.speculative->verify_threshold}};
-  return settings;
-}
-
-Json describe_stats(const Generated& one) {
-  const GenerateStats& s = one.stats;
-  Json stats = {{"new_tokens", one.new_tokens().size()},
-                {"core_passes", s.core_passes},
-                {"token_steps", s.token_steps},
-                {"forwards", s.forwards},
-                {"kv_bytes", s.kv_bytes},
-                {"prefill_ms", s.prefill_ms},
-                {"elapsed_ms", s.elapsed_ms},
-                {"accepted_drafts", s.accepted},
-                {"mean_nll", one.mean_nll()}};
-  if (s.rounds > 0) {
-    stats["drafted"] = s.drafted;
-    stats["rounds"] = s.rounds;
-    stats["accepted_per_round"] = s.accepted_per_round;
-  }
-  return stats;
-}
-
-// Fields of one sequence, or of several nested one level.
-Json describe_all(const std::vector<Generated>& all, bool batch, const TextOutput& text) {
-  Json json = Json::object();
-  const auto put = [&](const char* name, const Json& value) {
-    if (batch)
-      json[name].push_back(value);
-    else
-      json[name] = value;
-  };
-  for (const Generated& one : all) {
-    put("tokens", one.tokens);
-    put("text", text.whole(one.tokens));
-    put("new_text", text.continuation(one.tokens, one.n_prompt));
-    put("steps", one.steps);
-    put("exit_values", one.exit_values);
-    Json reasons = Json::array();
-    for (const DepthReason reason : one.reasons) reasons.push_back(depth_reason_name(reason));
-    put("exit_reasons", reasons);
-    put("nll", one.nll);
-    put("stopped_by", stop_reason_name(one.stop));
-    put("stats", describe_stats(one));
-  }
-  return json;
-}
-
-Status write_logits(const std::string& path, const std::vector<Generated>& all) {
-  std::vector<Mat<float>> stacked;
-  std::vector<NamedTensor> tensors;
-  stacked.reserve(all.size());
-  for (size_t i = 0; i < all.size(); ++i) {
-    const auto& rows = all[i].logits;
-    Mat<float>& mat = stacked.emplace_back(rows.size(), rows.empty() ? 0 : rows[0].cols());
-    for (size_t r = 0; r < rows.size(); ++r)
-      std::copy(rows[r].row(0), rows[r].row(0) + mat.cols(), mat.row(r));
-    tensors.push_back(
-        f32_tensor(all.size() == 1 ? "logits" : fmt::format("logits.{}", i),
-                   {static_cast<int64_t>(mat.rows()), static_cast<int64_t>(mat.cols())},
-                   {mat.data(), mat.size()}));
-  }
-  return write_safetensors(path, tensors);
-}
-
-void print_json(const Json& json) {
-  // Tokens may be parts of a UTF-8 character: shown with the replacement character.
-  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
-}
 
 void print_summary(const GenerateStats& stats, size_t n_new) {
   std::fprintf(
@@ -156,25 +43,25 @@ Status run_wavefront(const GenerateOptions& options, const GenerateRequest& requ
       {"state_noise", wave.state_noise},    {"dampened_noise", wave.dampened_noise},
       {"sqrt_mixer", wave.sqrt_mixer},      {"full_prefill", wave.full_prefill},
       {"max_rounds", wave.max_rounds}};
-  print_json({{"tokens", result.tokens},
-              {"text", text.whole(result.tokens)},
-              {"new_text", text.continuation(result.tokens, n_prompt)},
-              {"steps", steps},
-              {"exit_values", std::vector<std::vector<double>>(steps.size())},
-              {"stats",
-               {{"core_passes", s.core_passes},
-                {"token_steps", s.token_forwards},
-                {"cache_clears", s.cache_clears},
-                {"standing_waves", s.standing_waves},
-                {"rounds", s.rounds},
-                {"sequence_length", s.sequence_length},
-                {"steps_by_position", s.steps_by_position},
-                {"stable_rounds_by_position", s.stable_rounds_by_position},
-                {"kv_bytes", s.kv_bytes},
-                {"prefill_ms", s.prefill_ms},
-                {"elapsed_ms", s.elapsed_ms},
-                {"accepted_drafts", 0}}},
-              {"settings", settings}});
+  print_generated({{"tokens", result.tokens},
+                   {"text", text.whole(result.tokens)},
+                   {"new_text", text.continuation(result.tokens, n_prompt)},
+                   {"steps", steps},
+                   {"exit_values", std::vector<std::vector<double>>(steps.size())},
+                   {"stats",
+                    {{"core_passes", s.core_passes},
+                     {"token_steps", s.token_forwards},
+                     {"cache_clears", s.cache_clears},
+                     {"standing_waves", s.standing_waves},
+                     {"rounds", s.rounds},
+                     {"sequence_length", s.sequence_length},
+                     {"steps_by_position", s.steps_by_position},
+                     {"stable_rounds_by_position", s.stable_rounds_by_position},
+                     {"kv_bytes", s.kv_bytes},
+                     {"prefill_ms", s.prefill_ms},
+                     {"elapsed_ms", s.elapsed_ms},
+                     {"accepted_drafts", 0}}},
+                   {"settings", settings}});
   return ok_status();
 }
 
@@ -207,7 +94,7 @@ Status run_best_of(const GenerateOptions& options, const GenerateRequest& reques
   json["best"] = best.best;
   json["best_of"] = candidates;
   json["settings"] = describe(options, request, open.model->info(), text);
-  print_json(json);
+  print_generated(json);
   return ok_status();
 }
 
@@ -222,6 +109,7 @@ Status run_plain(const GenerateOptions& options, GenerateRequest request, const 
   PLUMB_ASSIGN(const std::vector<Generated> all, generate(*open.model, *open.team, request));
   stream.finish();
   if (request.keep_logits) PLUMB_RETURN_IF_ERROR(write_logits(options.out, all));
+  for (const Generated& one : all) warn_of_length(open.model->info(), one.tokens.size());
   for (const Generated& one : all)
     if (one.stop == StopReason::kLastPosition)
       std::fprintf(stderr, "plumb: note: stopped at the model's last position, %d\n",
@@ -229,7 +117,7 @@ Status run_plain(const GenerateOptions& options, GenerateRequest request, const 
   if (options.json) {
     Json json = describe_all(all, batch, text);
     json["settings"] = describe(options, request, open.model->info(), text);
-    print_json(json);
+    print_generated(json);
     return ok_status();
   }
   for (size_t i = 0; i < all.size(); ++i) {
@@ -241,10 +129,73 @@ Status run_plain(const GenerateOptions& options, GenerateRequest request, const 
   return ok_status();
 }
 
+Json describe_reply(const Reply& reply, const Conversation& conversation,
+                    const std::string& prompt) {
+  Json calls = Json::array();
+  for (size_t i = 0; i < reply.parts.calls.size(); ++i) {
+    const ToolCall& call = reply.parts.calls[i];
+    calls.push_back({{"name", call.name},
+                     {"arguments", *call.arguments},
+                     {"error", reply.refusals[i].empty() ? Json() : Json(reply.refusals[i])}});
+  }
+  return {{"prompt", prompt},
+          {"content", reply.parts.content},
+          {"tool_calls", calls},
+          {"tool_errors", reply.errors()},
+          {"messages", conversation.messages()}};
+}
+
+// The model's next reply to a conversation, and what it says. A reply whose tool calls cannot be
+// used is printed all the same; the exit status tells.
+Status run_chat(const GenerateOptions& options, GenerateRequest request, const OpenModel& open,
+                const Tokenizer& tokenizer, const TextOutput& text) {
+  PLUMB_ASSIGN(Conversation conversation,
+               open_conversation(options.model, options.chat, tokenizer));
+  PLUMB_RETURN_IF_ERROR(conversation.read(options.messages));
+  PLUMB_ASSIGN(const Conversation::Prompt prompt, conversation.prompt());
+  request.prompts = {prompt.ids};
+  if (options.eos.empty())
+    request.stop_ids.insert(request.stop_ids.end(), conversation.end_ids().begin(),
+                            conversation.end_ids().end());
+  TextStream stream(text, request.prompts, options.stops, false);
+  if (!options.stops.empty())
+    request.after_token = [&stream](size_t, std::span<const int32_t> tokens) {
+      return stream.after_token(0, tokens);
+    };
+  PLUMB_ASSIGN(const std::vector<Generated> all, generate(*open.model, *open.team, request));
+  if (request.keep_logits) PLUMB_RETURN_IF_ERROR(write_logits(options.out, all));
+  warn_of_length(open.model->info(), all.front().tokens.size());
+  const Reply reply = conversation.judge(reply_text(text, all.front()));
+  conversation.add_reply(reply);
+  if (options.json) {
+    Json json = describe_all(all, false, text);
+    json["settings"] = describe(options, request, open.model->info(), text);
+    json["chat"] = describe_reply(reply, conversation, prompt.text);
+    print_generated(json);
+  } else {
+    std::printf("%s\n", reply.text.c_str());
+    print_summary(all.front().stats, all.front().new_tokens().size());
+  }
+  if (const auto errors = reply.errors(); !errors.empty())
+    return work_error("the reply's tool call cannot be used: {}", fmt::join(errors, "; "));
+  return ok_status();
+}
+
+Status check_prompts(const GenerateOptions& options) {
+  const int given = (options.prompts.empty() ? 0 : 1) + (options.ids.empty() ? 0 : 1) +
+                    (options.messages.empty() ? 0 : 1);
+  if (given != 1)
+    return input_error(
+        "give the text to continue with one of --prompt S, --ids L and --chat MESSAGES.json");
+  if (options.messages.empty() && options.chat.any())
+    return input_error("--tools, --template and --template-vars need --chat MESSAGES.json");
+  if (!options.messages.empty() && (options.wavefront || options.best_of > 0))
+    return input_error("--chat goes with neither --wavefront nor --best-of");
+  return ok_status();
+}
+
 Status read_prompts(const GenerateOptions& options, const Tokenizer* tokenizer,
                     GenerateRequest& request) {
-  if (options.prompts.empty() == options.ids.empty())
-    return input_error("give the text to continue with --prompt S or --ids L");
   for (const std::string& text : options.prompts)
     request.prompts.push_back(
         tokenizer->encode(text, {.add_specials = !options.no_added_specials}));
@@ -258,21 +209,20 @@ Status read_prompts(const GenerateOptions& options, const Tokenizer* tokenizer,
 }
 
 Status run(const GenerateOptions& options) {
+  PLUMB_RETURN_IF_ERROR(check_prompts(options));
   PLUMB_ASSIGN(const OpenModel open, open_model(options.model));
   const ModelInfo& info = open.model->info();
   PLUMB_ASSIGN(GenerateRequest request, resolve_generate(options, info));
-  if (!options.noise.empty()) {
-    PLUMB_ASSIGN(const StateNoise noise, parse_noise(options.noise, options.state.seed));
-    PLUMB_RETURN_IF_ERROR(open.model->set_noise(noise));
-  }
+  PLUMB_RETURN_IF_ERROR(set_noise(options, *open.model));
   auto tokenizer = open_tokenizer(options.model);
-  const bool needed =
-      !options.prompts.empty() || !options.stops.empty() || !options.model.tokenizer.empty();
+  const bool needed = !options.prompts.empty() || !options.messages.empty() ||
+                      !options.stops.empty() || !options.model.tokenizer.empty();
   if (!tokenizer.ok() && needed) return tokenizer.error();
   const Tokenizer* words = tokenizer.ok() ? tokenizer.value().get() : nullptr;
   PLUMB_RETURN_IF_ERROR(read_prompts(options, words, request));
   PLUMB_ASSIGN(request.stop_ids, resolve_stop_ids(options, info, words));
   const TextOutput text(words, tokenizer.ok() ? "" : tokenizer.error().message);
+  if (!options.messages.empty()) return run_chat(options, std::move(request), open, *words, text);
   if (options.wavefront) return run_wavefront(options, request, open, text);
   if (options.best_of > 0) return run_best_of(options, request, open, text);
   return run_plain(options, std::move(request), open, text);

@@ -145,12 +145,12 @@ void add_depth_flags(CLI::App& verb, GenerateOptions& o) {
                   "multiplies the initial state's scale (default 1)");
   verb.add_option("--noise", o.noise,
                   "test-time noise KIND:AMOUNT; kinds geom, sqrt, line, chi, fixed");
-  verb.add_option(
-      "--best-of", o.best_of,
-      "try this many initial states (seeds SEED, SEED+1, ...), keep the likeliest text");
 }
 
 void add_special_modes(CLI::App& verb, GenerateOptions& o) {
+  verb.add_option(
+      "--best-of", o.best_of,
+      "try this many initial states (seeds SEED, SEED+1, ...), keep the likeliest text");
   verb.add_option("--draft-steps", o.draft_steps, "speculative decoding: depth of the drafts");
   verb.add_option("--lookahead", o.lookahead,
                   "speculative decoding: tokens drafted a round (default 8)");
@@ -178,31 +178,29 @@ void add_special_modes(CLI::App& verb, GenerateOptions& o) {
   verb.add_option("--max-rounds", o.wave.max_rounds, "wavefront: rounds at most (default 4096)");
 }
 
+void add_sampling_flags(CLI::App& verb, GenerateOptions& o) {
+  verb.add_option("--temperature", o.temperature,
+                  "0: argmax; sampling is on when this or a filter below is given");
+  verb.add_option("--top-k", o.top_k, "keep the k likeliest tokens");
+  verb.add_option("--top-p", o.top_p,
+                  "keep the likeliest tokens up to this mass, as the family defines it");
+  verb.add_option("--min-p", o.min_p, "keep tokens with p >= min-p * max p");
+  verb.add_option("--repetition-penalty", o.repetition_penalty,
+                  "for every token that is already there");
+  verb.add_option("--dry-multiplier", o.dry_multiplier,
+                  "n-gram repetition penalty instead (Raven families)");
+  verb.add_option("--dry-base", o.dry_base, "its base (default 1.75)");
+  verb.add_option("--dry-allowed-length", o.dry_allowed_length,
+                  "its longest free match (default 2)");
+}
+
 }  // namespace
 
-void GenerateOptions::add_to(CLI::App& verb) {
-  model.add_to(verb);
-  verb.add_option("--prompt", prompts, "text to continue; again for a batch")
-      ->allow_extra_args(false);
-  verb.add_option("--ids", ids,
-                  "token ids instead, \"5,6,7\"; \";\" separates sequences of a batch");
-  verb.add_flag("--no-added-specials", no_added_specials,
-                "encode --prompt without the tokens its tokenizer puts around a text");
-  verb.add_option("--max-new-tokens", max_new_tokens, "new tokens at most (default 64)");
+void GenerateOptions::add_settings_to(CLI::App& verb) {
+  verb.add_option("--max-new-tokens", max_new_tokens,
+                  fmt::format("new tokens at most (default {})", max_new_tokens));
   add_depth_flags(verb, *this);
-  add_special_modes(verb, *this);
-  verb.add_option("--temperature", temperature,
-                  "0: argmax; sampling is on when this or a filter below is given");
-  verb.add_option("--top-k", top_k, "keep the k likeliest tokens");
-  verb.add_option("--top-p", top_p,
-                  "keep the likeliest tokens up to this mass, as the family defines it");
-  verb.add_option("--min-p", min_p, "keep tokens with p >= min-p * max p");
-  verb.add_option("--repetition-penalty", repetition_penalty,
-                  "for every token that is already there");
-  verb.add_option("--dry-multiplier", dry_multiplier,
-                  "n-gram repetition penalty instead (Raven families)");
-  verb.add_option("--dry-base", dry_base, "its base (default 1.75)");
-  verb.add_option("--dry-allowed-length", dry_allowed_length, "its longest free match (default 2)");
+  add_sampling_flags(verb, *this);
   verb.add_option("--seed", state.seed,
                   "seed of initial states, sampling, noise and randomised caches (default 0)");
   verb.add_option(
@@ -210,9 +208,31 @@ void GenerateOptions::add_to(CLI::App& verb) {
       "stop at these ids besides the model's own fixed ones, or \"none\" (default: the model's)");
   verb.add_option("--stop", stops, "stop when the new text contains this; again for more")
       ->allow_extra_args(false);
+}
+
+void GenerateOptions::add_to(CLI::App& verb) {
+  model.add_to(verb);
+  verb.add_option("--prompt", prompts, "text to continue; again for a batch")
+      ->allow_extra_args(false);
+  verb.add_option("--ids", ids,
+                  "token ids instead, \"5,6,7\"; \";\" separates sequences of a batch");
+  verb.add_option("--chat", messages,
+                  "JSON file with the messages of a conversation instead: the model's next reply, "
+                  "in its own template");
+  chat.add_to(verb);
+  verb.add_flag("--no-added-specials", no_added_specials,
+                "encode --prompt without the tokens its tokenizer puts around a text");
+  add_settings_to(verb);
+  add_special_modes(verb, *this);
   verb.add_option("--emit", emit, "\"logits\": the rows the tokens were picked from, to --out");
   verb.add_option("--out", out, "safetensors file to write");
   verb.add_flag("--json", json, "machine-readable result on stdout");
+}
+
+Status set_noise(const GenerateOptions& options, RecurrentModel& model) {
+  if (options.noise.empty()) return ok_status();
+  PLUMB_ASSIGN(const StateNoise noise, parse_noise(options.noise, options.state.seed));
+  return model.set_noise(noise);
 }
 
 Result<StateNoise> parse_noise(const std::string& text, uint64_t seed) {

@@ -7,6 +7,7 @@
 
 #include "core/decode/generate.h"
 #include "core/decode/wavefront.h"
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/model_options.h"
 
 namespace plumb::cli {
@@ -44,8 +45,13 @@ struct GenerateOptions {
   std::string eos, emit, out;
   std::vector<std::string> stops;
   bool json = false;
+  // a conversation in place of prompts
+  std::string messages;
+  ChatOptions chat;
 
+  // Every flag of generate; or those of chat, where the conversation gives the prompts.
   void add_to(CLI::App& verb);
+  void add_settings_to(CLI::App& verb);
   bool adaptive() const { return !criterion.empty() || !rule.empty() || !depth_pattern.empty(); }
   bool speculative() const { return draft_steps || lookahead || verify_threshold; }
 };
@@ -55,6 +61,8 @@ Result<GenerateRequest> resolve_generate(const GenerateOptions& options, const M
 // The same settings for --wavefront; prompt and stop ids are taken over from `request`.
 Result<WavefrontRequest> resolve_wavefront(const GenerateOptions& options,
                                            const GenerateRequest& request);
+// --noise, where it is given, becomes the model's.
+Status set_noise(const GenerateOptions& options, RecurrentModel& model);
 Result<StateNoise> parse_noise(const std::string& text, uint64_t seed);
 // --eos ID[,ID]|none, else the ids of the model and of the files beside its tokenizer.
 Result<std::vector<int32_t>> resolve_stop_ids(const GenerateOptions& options, const ModelInfo& info,

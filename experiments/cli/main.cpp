@@ -12,7 +12,7 @@ namespace plumb::cli {
 namespace {
 
 constexpr AddVerb kVerbs[] = {
-    add_inspect, add_tokenize, add_detokenize, add_forward, add_generate, add_sweep, add_runs, add_status, add_resume, add_replay, add_calibrate, add_plot, add_convert, add_bench,
+    add_inspect, add_tokenize, add_detokenize, add_forward, add_generate, add_chat, add_sweep, add_runs, add_status, add_resume, add_replay, add_calibrate, add_plot, add_convert, add_probe, add_bench,
 };
 
 int report(const Error& error) {

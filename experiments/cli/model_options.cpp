@@ -44,6 +44,12 @@ Result<std::unique_ptr<Tokenizer>> open_tokenizer(const ModelOptions& options) {
   return load_tokenizer(std::filesystem::is_directory(path) ? path : path.parent_path());
 }
 
+void warn_of_length(const ModelInfo& info, size_t positions) {
+  if (info.trained_positions <= 0 || positions <= static_cast<size_t>(info.trained_positions)) return;
+  std::fprintf(stderr, "plumb: warning: %zu positions, but this model was made for %d: its rope is extrapolated\n", positions,
+               info.trained_positions);
+}
+
 Result<std::vector<std::vector<int32_t>>> parse_id_rows(const std::string& text) {
   std::vector<std::vector<int32_t>> rows;
   for (const std::string& row_text : split_list(text, ';')) {

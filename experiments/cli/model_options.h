@@ -37,6 +37,9 @@ Result<Checkpoint> open_checkpoint(const ModelOptions& options);
 Result<OpenModel> open_model(const ModelOptions& options);
 Result<std::unique_ptr<Tokenizer>> open_tokenizer(const ModelOptions& options);
 
+// A warning on stderr where `positions` go past what a model with extrapolated rope was made for.
+void warn_of_length(const ModelInfo& info, size_t positions);
+
 // "5,6,7;8,9,10": rows of equal length, at least one token each.
 Result<std::vector<std::vector<int32_t>>> parse_id_rows(const std::string& text);
 

@@ -1,55 +1,15 @@
 // The built program, as a user calls it: exit status, one sentence on stderr, JSON on stdout.
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <string>
 
+#include "tests/cli/cli_fixture.h"
+
+namespace plumb::testing {
 namespace {
 
-const std::string kModel = PLUMB_SOURCE_DIR "/experiments/models/pocket-raven";
-const std::string kText = PLUMB_SOURCE_DIR "/experiments/texts/prose.txt";
+const std::string& kModel = kPocketModel;
+const std::string& kText = kProse;
 
-struct Answer {
-  int status = -1;
-  std::string out, err;
-};
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-class Cli : public ::testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("plumb_cli_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  Answer call(const std::string& arguments) const {
-    const std::string out = folder_ / "out", err = folder_ / "err";
-    const int raw = std::system((std::string(PLUMB_BINARY) + " " + arguments + " >" + out + " 2>" + err + " </dev/null").c_str());
-    return {WIFEXITED(raw) ? WEXITSTATUS(raw) : -1, read_file(out), read_file(err)};
-  }
-
-  // Refused: status 2, exactly one line, which holds `expected`.
-  void refuse(const std::string& arguments, const std::string& expected) const {
-    const Answer answer = call(arguments);
-    EXPECT_EQ(answer.status, 2) << arguments << "\n" << answer.err;
-    EXPECT_NE(answer.err.find(expected), std::string::npos) << arguments << "\n" << answer.err;
-    EXPECT_EQ(std::count(answer.err.begin(), answer.err.end(), '\n'), 1) << answer.err;
-    EXPECT_TRUE(answer.out.empty()) << answer.out;
-  }
-
-  std::string path(const std::string& name) const { return folder_ / name; }
-
-  std::filesystem::path folder_;
-};
+using Cli = CliTest;
 
 TEST_F(Cli, RefusesDepthsThatAreNone) {
   for (const char* depth : {"-1", "1e9", "abc", "1000000000", "1,,2", ""})
@@ -83,7 +43,7 @@ TEST_F(Cli, RefusesBadIdsTextsAndPlaces) {
 TEST_F(Cli, RefusesBrokenCheckpoints) {
   const auto broken = folder_ / "broken";
   std::filesystem::copy(kModel, broken);
-  const std::string weights = read_file(broken / "model.safetensors");
+  const std::string weights = file_text(broken / "model.safetensors");
   const auto with = [&](const std::string& bytes, const std::string& expected) {
     std::ofstream(broken / "model.safetensors", std::ios::binary) << bytes;
     refuse("inspect " + broken.string(), expected);
@@ -101,7 +61,7 @@ TEST_F(Cli, RefusesBrokenCheckpoints) {
 TEST_F(Cli, WarnsOfNanWeightsByName) {
   const auto broken = folder_ / "nan";
   std::filesystem::copy(kModel, broken);
-  std::string weights = read_file(broken / "model.safetensors");
+  std::string weights = file_text(broken / "model.safetensors");
   for (size_t i = weights.size() - 2000; i < weights.size(); ++i) weights[i] = '\xff';
   std::ofstream(broken / "model.safetensors", std::ios::binary) << weights;
   const Answer answer = call("inspect " + broken.string());
@@ -137,7 +97,7 @@ TEST_F(Cli, PlotsFromTheFileAndKeepsTheScript) {
   for (const char* figure : {"depth-perplexity", "steps"}) {
     const Answer answer = call("plot " + path("f.db") + " " + figure + " -o " + path(std::string(figure) + ".png"));
     EXPECT_EQ(answer.status, 0) << answer.err;
-    EXPECT_EQ(read_file(path(std::string(figure) + ".png")).substr(1, 3), "PNG");
+    EXPECT_EQ(file_text(path(std::string(figure) + ".png")).substr(1, 3), "PNG");
     EXPECT_TRUE(std::filesystem::exists(path(std::string(figure) + ".gp")));
     EXPECT_TRUE(std::filesystem::exists(path(std::string(figure) + ".dat")));
   }
@@ -154,3 +114,4 @@ TEST_F(Cli, TokenizeAndBack) {
 }
 
 }  // namespace
+}  // namespace plumb::testing
