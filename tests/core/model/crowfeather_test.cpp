@@ -213,7 +213,8 @@ TEST(Crowfeather, InfoCountsItsParameters) {
   EXPECT_TRUE(info.distinct_blocks);
   EXPECT_EQ(info.block_windows, (std::vector<int>{8, 0, 8, 0}));
   EXPECT_TRUE(info.crop_overflow);
-  EXPECT_TRUE(info.notes.empty()) << info.notes[0];  // the golden config leaves nothing open
+  // The golden config leaves one thing open.
+  EXPECT_THAT(info.notes, ::testing::ElementsAre(HasSubstr("assumed: rope_theta_global that of all layers")));
 }
 
 TEST(Crowfeather, NamesWhatItAssumed) {
@@ -221,7 +222,7 @@ TEST(Crowfeather, NamesWhatItAssumed) {
   const auto model = load(kDir, with_config(dir, kDir / "config.json", Json::object(), {"rope_layout", "dim", "logit_softcap"}));
   ASSERT_EQ(model->info().notes.size(), 2U);
   EXPECT_THAT(model->info().notes[0], HasSubstr("dim 64"));
-  EXPECT_THAT(model->info().notes[1], HasSubstr("rope_layout interleaved, logit_softcap 30"));
+  EXPECT_THAT(model->info().notes[1], HasSubstr("rope_layout interleaved, rope_theta_global that of all layers, logit_softcap 30"));
 }
 
 TEST(Crowfeather, DefaultLayersAlternateAndTheLastIsGlobal) {
@@ -320,7 +321,7 @@ TEST(Crowfeather, AStoredRopeTableDecidesWhatTheConfigLeavesOpen) {
   EXPECT_EQ(config.value().rope_theta, 1e6);
   EXPECT_EQ(config.value().rope_layout, RopeLayout::kHalfSplit);
   EXPECT_TRUE(config.value().bf16_rope_table);
-  EXPECT_THAT(config.value().notes, ::testing::ElementsAre(HasSubstr("rope.sin decided")));
+  EXPECT_THAT(config.value().notes, ::testing::ElementsAre(HasSubstr("rope.sin decided"), HasSubstr("rope_theta_global")));
   // A config that says otherwise is contradicted by name.
   EXPECT_THAT(refusal(path, {.config = kDir / "config.json"}), HasSubstr("rope_theta is 10000, but the stored table rope.sin was made with 1000000"));
 }
