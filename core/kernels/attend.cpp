@@ -137,12 +137,15 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
     for (size_t j = begin; j < begins[r] / 16 * 16; ++j) scores[r][j] = 0;
     for (size_t j = (ends[r] + 15) / 16 * 16; j < end; ++j) scores[r][j] = 0;
   }
-  constexpr size_t kWideColumns = MR == 1 ? 8 : kVectors == 1 ? 4 : 2;
   size_t column = 0;
-  for (; column + kWideColumns * kLanes <= head_dim; column += kWideColumns * kLanes)
-    value_tile<MR, kWideColumns>(scores, values, value_stride, begin, end, inverse, out, column);
-  for (; column + kLanes <= head_dim; column += kLanes)
-    value_tile<MR, 1>(scores, values, value_stride, begin, end, inverse, out, column);
+  const auto take_columns = [&]<size_t kColumns>() HWY_ATTR {
+    for (; column + kColumns * kLanes <= head_dim; column += kColumns * kLanes)
+      value_tile<MR, kColumns>(scores, values, value_stride, begin, end, inverse, out, column);
+  };
+  if constexpr (MR == 1) take_columns.template operator()<8>();
+  if constexpr (MR == 1 || kVectors == 1) take_columns.template operator()<4>();
+  take_columns.template operator()<2>();
+  take_columns.template operator()<1>();
   for (; column < head_dim; ++column)
     for (size_t r = 0; r < MR; ++r) {
       float sum = 0;

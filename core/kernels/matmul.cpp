@@ -16,6 +16,13 @@
 //
 //              panel p        panel p+1
 //   x row r  [ 16 sums ...  | 16 sums ... ]   += x[r][k] * w[p][k][0..15]
+#ifndef PLUMB_MATMUL_SHARED
+#define PLUMB_MATMUL_SHARED
+namespace plumb {
+constexpr size_t kBlock = 2048;  // inputs; even. Two panels of it are 256 KiB: at home in any L2
+}
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace plumb {
 namespace HWY_NAMESPACE {
@@ -29,7 +36,6 @@ constexpr size_t kVectors = 16 / kLanes;                                    // v
 constexpr size_t kMaxRows = kVectors == 1 ? 12 : kVectors == 2 ? 6 : 3;
 constexpr size_t kWidePanels = kVectors == 1 ? 8 : kVectors == 2 ? 4 : 2;  // for a single row
 constexpr size_t kTilePanels = kVectors == 1 ? 2 : 1;
-constexpr size_t kBlock = 512;  // even; 2 panels of it are 64 KB
 
 struct Tile {
   const float* x;
@@ -43,64 +49,43 @@ struct Tile {
   const float* old;       // with add: y's former content, same stride, saved by the caller
 };
 
-template <WeightType kType>
-HWY_INLINE void load_panel(const PackedMatrix& w, size_t panel, size_t k, V* HWY_RESTRICT even,
-                           V* HWY_RESTRICT odd) {
+// The 16 weights of input k + kOdd of a panel, widened. REQUIRES k even.
+template <WeightType kType, size_t kOdd>
+HWY_INLINE void load_input(const PackedMatrix& w, size_t panel, size_t k, V (&out)[kVectors]) {
   const D d;
   if constexpr (kType == WeightType::kF32) {
-    const float* source = w.f32_panel(panel) + k * 16;
+    const float* source = w.f32_panel(panel) + (k + kOdd) * 16;
     PLUMB_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) {
-      even[v] = hn::Load(d, source + v * kLanes);
-      odd[v] = hn::Load(d, source + 16 + v * kLanes);
-    }
+    for (size_t v = 0; v < kVectors; ++v) out[v] = hn::Load(d, source + v * kLanes);
   } else if constexpr (kType == WeightType::kBF16) {
+    // A pair of inputs lies in one 32-bit lane; a bf16 is the upper half of its f32.
     const hn::RebindToUnsigned<D> du;
     const auto* source = reinterpret_cast<const uint32_t*>(w.bf16_panel(panel) + k * 16);
     PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v) {
       const auto pair = hn::Load(du, source + v * kLanes);
-      even[v] = hn::BitCast(d, hn::ShiftLeft<16>(pair));
-      odd[v] = hn::BitCast(d, hn::And(pair, hn::Set(du, 0xFFFF0000U)));
+      out[v] = hn::BitCast(d, kOdd != 0 ? hn::And(pair, hn::Set(du, 0xFFFF0000U)) : hn::ShiftLeft<16>(pair));
     }
   } else {
     const hn::RebindToSigned<D> di;
     const hn::Rebind<int8_t, D> d8;
-    const int8_t* source = w.i8_panel(panel) + k * 16;
-    PLUMB_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) {
-      even[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, source + v * kLanes)));
-      odd[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, source + 16 + v * kLanes)));
-    }
-  }
-}
-
-// One input only: the last of an odd count.
-template <WeightType kType>
-HWY_INLINE void load_single(const PackedMatrix& w, size_t panel, size_t k, V* HWY_RESTRICT even) {
-  const D d;
-  if constexpr (kType == WeightType::kBF16) {
-    V odd[kVectors];
-    load_panel<kType>(w, panel, k, even, odd);
-  } else if constexpr (kType == WeightType::kF32) {
-    PLUMB_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) even[v] = hn::Load(d, w.f32_panel(panel) + k * 16 + v * kLanes);
-  } else {
-    const hn::RebindToSigned<D> di;
-    const hn::Rebind<int8_t, D> d8;
+    const int8_t* source = w.i8_panel(panel) + (k + kOdd) * 16;
     PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v)
-      even[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, w.i8_panel(panel) + k * 16 + v * kLanes)));
+      out[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, source + v * kLanes)));
   }
 }
 
-template <size_t MR, size_t NP>
-HWY_INLINE void add_products(const float* x, size_t x_stride, const V (&weights)[NP][kVectors],
-                             V (&sum)[MR][NP][kVectors]) {
+// Adds the products of input k + kOdd to all sums of a tile.
+template <WeightType kType, size_t kOdd, size_t MR, size_t NP>
+HWY_INLINE void add_products(const PackedMatrix& w, const Tile& t, size_t k, V (&sum)[MR][NP][kVectors]) {
   const D d;
+  V weights[NP][kVectors];
+  PLUMB_UNROLL
+  for (size_t p = 0; p < NP; ++p) load_input<kType, kOdd>(w, t.first_panel + p, k, weights[p]);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r) {
-    const V input = hn::Set(d, x[r * x_stride]);
+    const V input = hn::Set(d, t.x[r * t.x_stride + k + kOdd]);
     PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p)
       PLUMB_UNROLL
@@ -123,26 +108,10 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
                                      : hn::LoadU(d, t.y + r * t.y_stride + p * 16 + v * kLanes);
   const size_t pairs_end = t.k_begin + (t.k_end - t.k_begin) / 2 * 2;
   for (size_t k = t.k_begin; k < pairs_end; k += 2) {
-    V even[NP][kVectors], odd[NP][kVectors];
-    PLUMB_UNROLL
-    for (size_t p = 0; p < NP; ++p) load_panel<kType>(w, t.first_panel + p, k, even[p], odd[p]);
-    // One input for all rows, then the other: a chain's next link comes after those of all others.
-    add_products<MR, NP>(t.x + k, t.x_stride, even, sum);
-    add_products<MR, NP>(t.x + k + 1, t.x_stride, odd, sum);
+    add_products<kType, 0>(w, t, k, sum);
+    add_products<kType, 1>(w, t, k, sum);
   }
-  if (pairs_end < t.k_end) {
-    PLUMB_UNROLL
-    for (size_t p = 0; p < NP; ++p) {
-      V even[kVectors];
-      load_single<kType>(w, t.first_panel + p, pairs_end, even);
-      PLUMB_UNROLL
-      for (size_t r = 0; r < MR; ++r) {
-        const V x0 = hn::Set(d, t.x[r * t.x_stride + pairs_end]);
-        PLUMB_UNROLL
-        for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(x0, even[v], sum[r][p][v]);
-      }
-    }
-  }
+  if (pairs_end < t.k_end) add_products<kType, 0>(w, t, pairs_end, sum);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
     PLUMB_UNROLL
@@ -263,16 +232,15 @@ HWY_EXPORT(run_range);
 
 namespace {
 
-// The last panel may be ragged, and kAdd needs y's old content after y was used for parking:
-// both go through a small private copy.
+// A ragged last panel, and kAdd where y holds parked sums meanwhile, go through a private copy.
 void run_task(MatView<const float> x, const PackedMatrix& w, MatView<float> y, MatmulMode mode,
               size_t first, size_t last) {
   const size_t begin = first * 16, end = std::min(last * 16, w.n_out());
   const bool ragged = last * 16 > w.n_out();
   const bool add = mode == MatmulMode::kAdd;
-  if (!ragged && !add) {
-    HWY_DYNAMIC_DISPATCH(run_range)(w, x, {y.data() + begin, y.rows(), end - begin, y.stride()}, {},
-                                    first, last, false);
+  if (!ragged && (!add || w.n_in() <= kBlock)) {
+    const MatView<float> part = y.cols_from(begin, end - begin);
+    HWY_DYNAMIC_DISPATCH(run_range)(w, x, part, part, first, last, add);
     return;
   }
   thread_local Mat<float> scratch, old;

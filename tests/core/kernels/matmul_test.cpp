@@ -42,8 +42,8 @@ TEST_P(MatmulCases, EqualsTheReferenceBitForBit) {
 INSTANTIATE_TEST_SUITE_P(
     Shapes, MatmulCases,
     ::testing::Values(Case{WeightType::kF32, 1, 64, 48}, Case{WeightType::kF32, 1, 200, 1027}, Case{WeightType::kF32, 7, 33, 65},
-                      Case{WeightType::kF32, 13, 1, 3}, Case{WeightType::kF32, 200, 96, 40}, Case{WeightType::kF32, 2, 17, 2049},
-                      Case{WeightType::kBF16, 1, 130, 257}, Case{WeightType::kBF16, 5, 48, 1500}, Case{WeightType::kBF16, 30, 31, 7},
+                      Case{WeightType::kF32, 13, 1, 3}, Case{WeightType::kF32, 200, 96, 40}, Case{WeightType::kF32, 2, 17, 2049}, Case{WeightType::kF32, 30, 48, 2101},
+                      Case{WeightType::kBF16, 1, 130, 257}, Case{WeightType::kBF16, 5, 48, 1500}, Case{WeightType::kBF16, 30, 31, 7}, Case{WeightType::kBF16, 14, 32, 4100}, Case{WeightType::kI8, 20, 16, 2100},
                       Case{WeightType::kI8, 1, 144, 77}, Case{WeightType::kI8, 6, 20, 1100}, Case{WeightType::kI8, 25, 40, 33}));
 
 TEST(Matmul, RowsDoNotDependOnTheirCompanyOrTheThreads) {
