@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <list>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -19,6 +20,9 @@ class Tensors {
   void random(const std::string& name, std::vector<int64_t> shape) { list_.push_back({name, std::move(shape), Fill::kRandom, ""}); }
   void copy(const std::string& name, std::vector<int64_t> shape, const std::string& of) { list_.push_back({name, std::move(shape), Fill::kRandom, of}); }
   void ones(const std::string& name, int64_t n) { list_.push_back({name, {n}, Fill::kOnes, ""}); }
+  void values(const std::string& name, std::vector<int64_t> shape, std::vector<float> numbers) {
+    list_.push_back({name, std::move(shape), Fill::kValues, "", std::move(numbers)});
+  }
   std::vector<SyntheticTensor> take() { return std::move(list_); }
 
  private:
@@ -125,6 +129,22 @@ Json byrne_config(int64_t e, int64_t vocab) {
           {"bos_token_id", 2}, {"eos_token_id", 3}, {"pad_token_id", 0}, {"dtype", "float32"}};
 }
 
+// The rope tables that every published layer stores.
+void add_byrne_rope(Tensors& tensors, const std::string& name) {
+  constexpr int64_t kPositions = 4096, kHalf = 8;
+  std::vector<float> inverse, cosines, sines;
+  for (int64_t i = 0; i < kHalf; ++i)
+    inverse.push_back(1 / std::pow(10000.0F, static_cast<float>(i) / static_cast<float>(kHalf)));
+  for (int64_t p = 0; p < kPositions; ++p)
+    for (const float frequency : inverse) {
+      cosines.push_back(std::cos(static_cast<float>(p) * frequency));
+      sines.push_back(std::sin(static_cast<float>(p) * frequency));
+    }
+  tensors.values(name + "inv_freq", {kHalf}, std::move(inverse));
+  tensors.values(name + "cos_cache", {kPositions, kHalf}, std::move(cosines));
+  tensors.values(name + "sin_cache", {kPositions, kHalf}, std::move(sines));
+}
+
 void add_byrne_layer(Tensors& tensors, int64_t layer, int64_t e) {
   constexpr int64_t kHeads = 10, kHeadDim = 64, kRank = 128, kFeedForward = 2000, kStreams = 2;
   const std::string name = fmt::format("model.layers.{}.", layer), attn = name + "attn.";
@@ -139,6 +159,7 @@ void add_byrne_layer(Tensors& tensors, int64_t layer, int64_t e) {
   tensors.random(attn + "o_b_proj.weight", {e, kRank});
   tensors.ones(attn + "q_norm.weight", kHeadDim);
   tensors.ones(attn + "k_norm.weight", kHeadDim);
+  add_byrne_rope(tensors, attn + "rope.");
   tensors.random(name + "ffn.gate_proj.weight", {kFeedForward, e});
   tensors.random(name + "ffn.up_proj.weight", {kFeedForward, e});
   tensors.random(name + "ffn.down_proj.weight", {e, kFeedForward});
@@ -194,6 +215,11 @@ class Numbers {
 
   NamedTensor tensor(const SyntheticTensor& wanted) {
     const size_t size = wanted.count() * dtype_bytes(dtype_);
+    if (wanted.fill == Fill::kValues) {
+      std::vector<std::byte>& own = values_.emplace_back(size);
+      for (size_t i = 0; i < wanted.values.size(); ++i) put(own, i, wanted.values[i]);
+      return {wanted.name, dtype_, wanted.shape, own};
+    }
     if (wanted.fill == Fill::kOnes) return {wanted.name, dtype_, wanted.shape, {ones_.data(), size}};
     const auto original = offsets_.find(wanted.copy_of);
     if (original == offsets_.end()) next_ = (next_ + 4096) % (random_.size() - size + 1) / 64 * 64;
@@ -214,6 +240,7 @@ class Numbers {
 
   DType dtype_;
   std::vector<std::byte> random_, ones_;
+  std::list<std::vector<std::byte>> values_;
   size_t next_ = 0;
   std::map<std::string, size_t> offsets_;  // of random tensors, by name
 };
@@ -253,6 +280,7 @@ Status write_synthetic(const SyntheticModel& model, DType dtype, const std::file
   if (error) return work_error("{}: cannot be made: {}", directory.string(), error.message());
   size_t largest_random = 0, largest_ones = 0;
   for (const SyntheticTensor& tensor : model.tensors) {
+    if (tensor.fill == Fill::kValues) continue;
     size_t& largest = tensor.fill == Fill::kOnes ? largest_ones : largest_random;
     largest = std::max(largest, tensor.count());
   }

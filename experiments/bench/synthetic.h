@@ -14,11 +14,12 @@
 namespace plumb {
 
 struct SyntheticTensor {
-  enum class Fill { kRandom, kOnes };
+  enum class Fill { kRandom, kOnes, kValues };
   std::string name;
   std::vector<int64_t> shape;
   Fill fill = Fill::kRandom;
-  std::string copy_of;  // an earlier tensor with the same bytes; empty: none
+  std::string copy_of = "";         // an earlier tensor with the same bytes; empty: none
+  std::vector<float> values = {};  // kValues: rope tables, which a loader compares
 
   size_t count() const;
 };
