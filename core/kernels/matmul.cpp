@@ -147,6 +147,18 @@ HWY_INLINE void run_rows(const PackedMatrix& w, const Tile& t, size_t rows) {
   }
 }
 
+template <WeightType kType, size_t NP>
+HWY_INLINE void run_few_rows(const PackedMatrix& w, const Tile& t, size_t rows) {
+  switch (rows) {
+    case 1: return run_tile<kType, 1, NP>(w, t);
+    case 2: return run_tile<kType, 2, NP>(w, t);
+    case 3: return run_tile<kType, 3, NP>(w, t);
+    case 4: if constexpr (kVectors == 1) return run_tile<kType, 4, NP>(w, t); break;
+    case 5: if constexpr (kVectors == 1) return run_tile<kType, 5, NP>(w, t); break;
+    default: break;
+  }
+}
+
 // Panels from `t.first_panel` that one pass over t's rows takes; returns how many.
 template <WeightType kType>
 HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t rows, size_t n_left) {
@@ -154,8 +166,13 @@ HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t r
     run_tile<kType, 1, kWidePanels>(w, t);
     return kWidePanels;
   }
+  // Few rows need more panels, or a sum's next link waits for its last.
+  if (kVectors == 1 && rows <= 5 && n_left >= 4) {
+    run_few_rows<kType, 4>(w, t, rows);
+    return 4;
+  }
   if (rows <= 3 && n_left >= 2) {
-    run_rows<kType, 2>(w, t, rows);
+    run_few_rows<kType, 2>(w, t, rows);
     return 2;
   }
   if (n_left >= kTilePanels) {
