@@ -9,8 +9,19 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/attend.cpp"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
+
+// This file is read once for every instruction set; what they share is declared the first time.
+#ifndef PLUMB_ATTEND_SHARED
+#define PLUMB_ATTEND_SHARED
+namespace plumb {
+struct AttentionTask {
+  size_t job, head, n_heads, row, n_rows;
+};
+}  // namespace plumb
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace plumb {
@@ -34,9 +45,13 @@ HWY_INLINE void score_tile(const float* const* queries, const float* keys, size_
     for (auto& p : row)
       PLUMB_UNROLL
       for (auto& v : p) v = hn::Zero(d);
+  // Few queries leave the work to reading keys, which jump from panel to panel: the next ones are
+  // fetched meanwhile.
+  constexpr bool kFetch = MR <= 2;
   for (size_t c = 0; c < head_dim; ++c) {
     PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p) {
+      if constexpr (kFetch) hwy::Prefetch(keys + (panel + NP + p) * panel_stride + c * 16);
       V k[kVectors];
       PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
@@ -97,8 +112,13 @@ HWY_INLINE void value_tile(float* const* weights, const float* values, size_t st
   for (auto& row : sum)
     PLUMB_UNROLL
     for (auto& v : row) v = hn::Zero(d);
+  constexpr size_t kAhead = 8;  // positions
   for (size_t j = begin; j < end; ++j) {
     V value[NV];
+    if constexpr (MR <= 2) {
+      PLUMB_UNROLL
+      for (size_t v = 0; v < NV; ++v) hwy::Prefetch(values + (j + kAhead) * stride + column + v * kLanes);
+    }
     PLUMB_UNROLL
     for (size_t v = 0; v < NV; ++v) value[v] = hn::LoadU(d, values + j * stride + column + v * kLanes);
     PLUMB_UNROLL
@@ -124,7 +144,7 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
   const size_t first = begin / 16, last = (end + 15) / 16;
   size_t panel = first;
   // As many sums as hide the latency of a multiply-add and still fit the registers.
-  constexpr size_t kWide = MR == 1 || kVectors == 1 ? 4 : 1;
+  constexpr size_t kWide = MR == 1 || kVectors == 1 ? 4 : MR == 2 ? 2 : 1;
   for (; panel + kWide <= last; panel += kWide)
     score_tile<MR, kWide>(queries, keys, panel_stride, head_dim, scale, scores, panel);
   for (; panel < last; ++panel)
@@ -143,7 +163,7 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
       value_tile<MR, kColumns>(scores, values, value_stride, begin, end, inverse, out, column);
   };
   if constexpr (MR == 1) take_columns.template operator()<8>();
-  if constexpr (MR == 1 || kVectors == 1) take_columns.template operator()<4>();
+  if constexpr (MR <= 2 || kVectors == 1) take_columns.template operator()<4>();
   take_columns.template operator()<2>();
   take_columns.template operator()<1>();
   for (; column < head_dim; ++column)
@@ -155,32 +175,32 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
     }
 }
 
-void attend_head(const AttentionShape& shape, const AttentionJob& job, size_t head, size_t row,
-                 size_t n_rows, float* scratch, size_t scratch_stride) {
-  const size_t kv_head = head / (shape.n_heads / shape.n_kv_heads);
+// Query heads [task.head, + task.n_heads) of one key-value head, rows [task.row, + task.n_rows):
+// all of them read the same keys, so they go four at a time whatever they are.
+void attend_heads(const AttentionShape& shape, const AttentionJob& job, const AttentionTask& task,
+                  float* scratch, size_t scratch_stride) {
+  const size_t kv_head = task.head / (shape.n_heads / shape.n_kv_heads);
   const float* keys = job.kv.keys + kv_head * shape.head_dim * 16;
   const float* values = job.kv.values + kv_head * shape.head_dim;
-  const size_t panel_stride = job.kv.kv_dim * 16;
-  for (size_t done = 0; done < n_rows;) {
-    const size_t count = n_rows - done >= 4 ? 4 : 1;
+  const size_t panel_stride = job.kv.kv_dim * 16, total = task.n_rows * task.n_heads;
+  for (size_t done = 0; done < total;) {
+    const size_t count = total - done >= 4 ? 4 : total - done >= 2 ? 2 : 1;
     const float* queries[4];
     float* out[4];
     float* scores[4];
     size_t begins[4], ends[4];
     for (size_t i = 0; i < count; ++i) {
-      const size_t t = row + done + i;
-      queries[i] = job.queries.row(t) + head * shape.head_dim;
-      out[i] = job.out.row(t) + head * shape.head_dim;
+      const size_t t = task.row + (done + i) / task.n_heads;
+      const size_t column = (task.head + (done + i) % task.n_heads) * shape.head_dim;
+      queries[i] = job.queries.row(t) + column;
+      out[i] = job.out.row(t) + column;
       scores[i] = scratch + i * scratch_stride;
       ends[i] = job.n_before + t + 1;
       begins[i] = first_key_of(job, ends[i]);
     }
-    if (count == 4)
-      head_rows<4>(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim,
-                   shape.scale, begins, ends, scores);
-    else
-      head_rows<1>(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim,
-                   shape.scale, begins, ends, scores);
+    const auto run = count == 4 ? head_rows<4> : count == 2 ? head_rows<2> : head_rows<1>;
+    run(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim, shape.scale,
+        begins, ends, scores);
     done += count;
   }
 }
@@ -192,38 +212,32 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace plumb {
 
-HWY_EXPORT(attend_head);
-
-namespace {
-
-struct Task {
-  size_t job, head, row, n_rows;
-};
-
-}  // namespace
+HWY_EXPORT(attend_heads);
 
 void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJob> jobs) {
   PLUMB_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0);
-  constexpr size_t kRowsPerTask = 64;
-  thread_local std::vector<Task> tasks;
+  constexpr size_t kRowsPerTask = 64, kHeadsPerTask = 4;
+  const size_t group = shape.n_heads / shape.n_kv_heads;
+  thread_local std::vector<AttentionTask> tasks;
   tasks.clear();
   for (size_t j = 0; j < jobs.size(); ++j)
     for (size_t row = 0; row < jobs[j].queries.rows(); row += kRowsPerTask)
-      for (size_t head = 0; head < shape.n_heads; ++head)
-        tasks.push_back({j, head, row, std::min(kRowsPerTask, jobs[j].queries.rows() - row)});
+      for (size_t first = 0; first < shape.n_heads; first += group)
+        for (size_t head = 0; head < group; head += kHeadsPerTask)
+          tasks.push_back({j, first + head, std::min(kHeadsPerTask, group - head), row,
+                           std::min(kRowsPerTask, jobs[j].queries.rows() - row)});
   // Heads of one row over a short cache are too little work to hand to another thread one by one.
   const size_t per_part = std::max<size_t>(1, tasks.size() / (8 * static_cast<size_t>(team.size())));
-  const std::vector<Task>& list = tasks;
+  const std::vector<AttentionTask>& list = tasks;
   team.run((list.size() + per_part - 1) / per_part, [&](size_t part) {
     thread_local std::vector<float> scratch;
     const size_t stop = std::min(list.size(), (part + 1) * per_part);
     for (size_t i = part * per_part; i < stop; ++i) {
-      const Task& task = list[i];
+      const AttentionTask& task = list[i];
       const AttentionJob& job = jobs[task.job];
       const size_t stride = (job.n_before + task.row + task.n_rows + 15) / 16 * 16;
       if (scratch.size() < 4 * stride) scratch.resize(4 * stride);
-      HWY_DYNAMIC_DISPATCH(attend_head)(shape, job, task.head, task.row, task.n_rows,
-                                        scratch.data(), stride);
+      HWY_DYNAMIC_DISPATCH(attend_heads)(shape, job, task, scratch.data(), stride);
     }
   });
 }
