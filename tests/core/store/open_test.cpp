@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "core/store/schema.h"
 #include "tests/core/store/store_fixture.h"
 
 namespace plumb {
@@ -69,7 +70,7 @@ TEST_F(Open, OtherSchemaVersionIsRefusedByBoth) {
   { must(writer().begin_run({})); }
   { SQLite::Database(file().string(), SQLite::OPEN_READWRITE).exec("PRAGMA user_version = 7"); }
   for (const auto& error : {RunWriter::open(file(), {}).error(), RunReader::open(file()).error()})
-    expect_error(error, {file().string(), "schema version 7", "expected 1"});
+    expect_error(error, {file().string(), "schema version 7", fmt::format("expected {}", kSchemaVersion)});
 }
 
 TEST_F(Open, SomebodyElsesDatabaseIsRefusedAndUntouched) {
