@@ -249,7 +249,8 @@ Result<Plot> jitter_figure(RunReader& reader, const FigureOptions& options) {
     if (pair.precision == panels[0].precision) bases.push_back(Recording{.info = pair.base->info});
   const PageText page = page_text(
       plot, "Exits that move with the precision",
-      common_setting(bases) + " · " + fmt::format("{}", fmt::join(texts, ", ")),
+      common_setting(bases) +
+          (texts.size() > 1 ? fmt::format(" · {}", fmt::join(texts, ", ")) : std::string()),
       fmt::format(
           "{} tokens at {}, and the same ones at lower precision. Above: share that leaves at "
           "another step, a point a threshold; tokens that never left count at their limit. "
