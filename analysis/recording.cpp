@@ -113,6 +113,7 @@ Result<Recording> load_recording(RunReader& reader, const TrajectoryInfo& trajec
   Recording recording;
   recording.info = trajectory;
   recording.n_steps = static_cast<int>(max_steps);
+  PLUMB_ASSIGN(recording.cost, reader.model_cost(trajectory.record.setting.model_sha256));
   PLUMB_ASSIGN(recording.lags, recorded_lags(reader, trajectory));
   {
     PLUMB_ASSIGN(StepTable table, reader.read_steps(trajectory.id, {.columns = all_columns()}));

@@ -21,6 +21,7 @@ namespace plumb {
 
 struct Recording {
   TrajectoryInfo info;
+  std::optional<ModelRecord> cost;  // of its model; nullopt: the file does not say
   int n_steps = 0;           // R; every token has the steps 1..R
   std::vector<int64_t> pos;  // [n_tokens] ascending
   std::array<std::vector<float>, kStepColumns> columns;  // [n_tokens * n_steps], step fastest

@@ -36,14 +36,20 @@ std::vector<int> check_steps(const Schedule& schedule) {
 // What an exit of one token at step k costs; by k - 1.
 struct ExitFacts {
   std::span<const StepRow> rows;
+  int64_t n_keys = 0;  // positions it attends to
   int safe_step = 0;
 
-  explicit ExitFacts(std::span<const StepRow> token_rows) : rows(token_rows) {
+  ExitFacts(std::span<const StepRow> token_rows, int64_t place_in_window)
+      : rows(token_rows), n_keys(place_in_window + 1) {
     safe_step = static_cast<int>(rows.size());
     while (safe_step > 1 && rows[static_cast<size_t>(safe_step) - 2].settled == 1) --safe_step;
   }
-  void add(RuleOutcome& outcome, int step, bool fired) const {
+  void add(RuleOutcome& outcome, int step, bool fired, int n_readouts) const {
     const StepRow& row = rows[static_cast<size_t>(step) - 1];
+    outcome.readouts += n_readouts;
+    outcome.keys += n_keys;
+    outcome.step_keys += step * n_keys;
+    outcome.readout_keys += n_readouts * n_keys;
     ++outcome.tokens;
     ++outcome.exits[static_cast<size_t>(step)];
     outcome.no_exit += !fired;
@@ -82,10 +88,10 @@ class WorkItem {
     RuleMasks masks(complex_rules_, steps_.size());
     for (auto& [key, group] : simple_) group.values.resize(kBlock, steps_.size());
     Mat<int32_t> crossings;
-    std::vector<std::vector<StepRow>> block;  // full rows, kept until the block's crossings
+    Block block;
     for (size_t token = 0; token < recording.n_tokens(); ++token) {
       const Trajectory& trajectory = token_rows.load(token);
-      const ExitFacts facts(trajectory.rows);
+      const ExitFacts facts(trajectory.rows, recording.place_in_window(token));
       std::vector<StepRow> rebuilt;
       if (!every_step) rebuilt = rows_at_checks(*walker_, trajectory);
       const std::span<const StepRow> checks =
@@ -94,11 +100,12 @@ class WorkItem {
       if (simple_.empty()) continue;
       for (auto& [key, group] : simple_)
         for (size_t check = 0; check < checks.size(); ++check)
-          group.values(block.size(), check) = key.first->value(checks[check]);
-      block.emplace_back(trajectory.rows.begin(), trajectory.rows.end());
-      if (block.size() == kBlock || token + 1 == recording.n_tokens()) {
+          group.values(block.rows.size(), check) = key.first->value(checks[check]);
+      block.rows.emplace_back(trajectory.rows.begin(), trajectory.rows.end());
+      block.places.push_back(recording.place_in_window(token));
+      if (block.rows.size() == kBlock || token + 1 == recording.n_tokens()) {
         run_simple(block, crossings);
-        block.clear();
+        block.rows.clear(), block.places.clear();
       }
     }
   }
@@ -110,10 +117,20 @@ class WorkItem {
     std::vector<double> thresholds;
     Mat<double> values;  // [kBlock, checks]
   };
+  // Full rows of some tokens, kept until their crossings are known.
+  struct Block {
+    std::vector<std::vector<StepRow>> rows;
+    std::vector<int64_t> places;  // in their windows
+  };
 
   void add(const ExitFacts& facts, RuleOutcome& outcome, size_t check) const {
     const bool fired = check < steps_.size();
-    facts.add(outcome, fired ? steps_[check] : schedule_.limit, fired);
+    const int step = fired ? steps_[check] : schedule_.limit;
+    const int checks = static_cast<int>(fired ? check + 1 : steps_.size());
+    // The last check's readout serves the exit when it was at the same step.
+    const bool at_check = checks > 0 && steps_[static_cast<size_t>(checks) - 1] == step;
+    const bool looks = !outcome.hindsight && outcome.reads_logits;
+    facts.add(outcome, step, fired, looks ? checks + (at_check ? 0 : 1) : 1);
   }
 
   void run_complex(std::span<const StepRow> checks, const ExitFacts& facts, RuleMasks& masks,
@@ -124,14 +141,16 @@ class WorkItem {
       add(facts, *complex_[i], masks.first_hit(i, forward));
   }
 
-  void run_simple(const std::vector<std::vector<StepRow>>& block, Mat<int32_t>& crossings) {
-    std::vector<ExitFacts> facts(block.begin(), block.end());
+  void run_simple(const Block& block, Mat<int32_t>& crossings) {
+    const size_t n = block.rows.size();
+    std::vector<ExitFacts> facts;
+    for (size_t i = 0; i < n; ++i) facts.emplace_back(block.rows[i], block.places[i]);
     for (auto& [key, group] : simple_) {
-      crossings.resize(group.thresholds.size(), block.size());
-      first_crossings(MatView<const double>(group.values).rows_from(0, block.size()), key.second,
+      crossings.resize(group.thresholds.size(), n);
+      first_crossings(MatView<const double>(group.values).rows_from(0, n), key.second,
                       group.thresholds, crossings);
       for (size_t i = 0; i < group.outcomes.size(); ++i)
-        for (size_t token = 0; token < block.size(); ++token) {
+        for (size_t token = 0; token < n; ++token) {
           const int32_t at = crossings(i, token);
           add(facts[token], *group.outcomes[i],
               at == 0 ? steps_.size() : static_cast<size_t>(at) - 1);
@@ -153,7 +172,8 @@ std::vector<WorkItem> split_work(std::vector<RuleOutcome>& outcomes, int n_steps
   for (RuleOutcome& outcome : outcomes)
     groups[schedule_of(outcome.rule, n_steps)].push_back(&outcome);
   // Building the rows is what rules share: no smaller pieces than the threads can use.
-  const size_t most = std::max<size_t>(64, outcomes.size() / static_cast<size_t>(2 * n_threads) + 1);
+  const size_t most =
+      std::max<size_t>(64, outcomes.size() / static_cast<size_t>(2 * n_threads) + 1);
   std::vector<WorkItem> items;
   for (const auto& [schedule, group] : groups)
     for (size_t first = 0; first < group.size(); first += most) {
@@ -191,7 +211,7 @@ void add_baseline(const Recording& recording, ReplayBaseline& baseline) {
   TokenRows token_rows(recording, false);
   for (size_t token = 0; token < recording.n_tokens(); ++token) {
     const std::span<const StepRow> rows = token_rows.load(token).rows;
-    const ExitFacts facts(rows);
+    const ExitFacts facts(rows, 0);
     size_t best = 0;
     for (size_t k = 0; k < rows.size(); ++k) {
       baseline.nll_sum_at[k + 1] += rows[k].nll;
@@ -251,11 +271,27 @@ Status check_scalars(std::span<const Recording> recordings, std::span<const Rule
 
 }  // namespace
 
-double RuleOutcome::mean_steps() const {
-  double sum = 0;
+int64_t RuleOutcome::core_steps() const {
+  int64_t sum = 0;
   for (size_t step = 0; step < exits.size(); ++step)
-    sum += static_cast<double>(step) * static_cast<double>(exits[step]);
-  return sum / static_cast<double>(tokens);
+    sum += static_cast<int64_t>(step) * exits[step];
+  return sum;
+}
+
+double RuleOutcome::mean_steps() const {
+  return static_cast<double>(core_steps()) / static_cast<double>(tokens);
+}
+
+double Replay::flops_per_token(const RuleOutcome& outcome) const {
+  if (!cost || outcome.tokens == 0) return std::numeric_limits<double>::quiet_NaN();
+  const auto times = [](int64_t n, double flops) { return static_cast<double>(n) * flops; };
+  const double total = times(outcome.tokens, cost->prelude_flops) +
+                       times(outcome.keys, cost->prelude_key_flops) +
+                       times(outcome.core_steps(), cost->step_flops) +
+                       times(outcome.step_keys, cost->step_key_flops) +
+                       times(outcome.readouts, cost->readout_flops) +
+                       times(outcome.readout_keys, cost->readout_key_flops);
+  return total / static_cast<double>(outcome.tokens);
 }
 
 int RuleOutcome::quantile_steps(double q) const {
@@ -273,9 +309,7 @@ double RuleOutcome::perplexity() const { return std::exp(nats_per_token()); }
 double RuleOutcome::share(int64_t count) const {
   return static_cast<double>(count) / static_cast<double>(tokens);
 }
-double ReplayBaseline::full_nats() const {
-  return nll_sum_at.back() / static_cast<double>(tokens);
-}
+double ReplayBaseline::full_nats() const { return nll_sum_at.back() / static_cast<double>(tokens); }
 double ReplayBaseline::best_nats() const { return best_nll_sum / static_cast<double>(tokens); }
 
 Result<Replay> replay_rules(std::span<const Recording> recordings, std::span<const Rule> rules,
@@ -285,12 +319,14 @@ Result<Replay> replay_rules(std::span<const Recording> recordings, std::span<con
   PLUMB_RETURN_IF_ERROR(check_scalars(recordings, rules));
   Replay replay;
   replay.n_steps = recordings.front().n_steps;
+  replay.cost = recordings.front().cost;
   const size_t n_depths = static_cast<size_t>(replay.n_steps) + 1;
   replay.baseline.nll_sum_at.resize(n_depths);
   for (const Recording& recording : recordings) add_baseline(recording, replay.baseline);
   for (const Rule& rule : rules) {
     RuleOutcome outcome{.rule = rule, .exits = std::vector<int64_t>(n_depths)};
     outcome.hindsight = needs(rule.required(), Inputs::kHindsight);
+    outcome.reads_logits = needs(rule.required(), Inputs::kLogits);
     replay.outcomes.push_back(std::move(outcome));
   }
   const int n_threads = options.n_threads > 0
@@ -303,14 +339,23 @@ Result<Replay> replay_rules(std::span<const Recording> recordings, std::span<con
 }
 
 Result<std::vector<int32_t>> exits_of(const Recording& recording, const Rule& rule) {
-  PLUMB_RETURN_IF_ERROR(replayable_on(recording, rule));
-  PLUMB_RETURN_IF_ERROR(has_scalars(recording, rule));
+  PLUMB_ASSIGN(auto exits, exits_of_rules(recording, std::span(&rule, 1)));
+  return std::move(exits.front());
+}
+
+Result<std::vector<std::vector<int32_t>>> exits_of_rules(const Recording& recording,
+                                                         std::span<const Rule> rules) {
+  for (const Rule& rule : rules) PLUMB_RETURN_IF_ERROR(replayable_on(recording, rule));
+  PLUMB_RETURN_IF_ERROR(check_scalars(std::span(&recording, 1), rules));
   TokenRows token_rows(recording);
-  std::vector<int32_t> exits;
+  std::vector<std::vector<int32_t>> exits(rules.size());
   for (size_t token = 0; token < recording.n_tokens(); ++token) {
-    const Exit exit = find_exit(rule, token_rows.load(token),
-                                static_cast<int>(recording.place_in_window(token)));
-    exits.push_back(exit.reason == ExitReason::kRule ? exit.step : 0);
+    const Trajectory& trajectory = token_rows.load(token);
+    const int forward = static_cast<int>(recording.place_in_window(token));
+    for (size_t i = 0; i < rules.size(); ++i) {
+      const Exit exit = find_exit(rules[i], trajectory, forward);
+      exits[i].push_back(exit.reason == ExitReason::kRule ? exit.step : 0);
+    }
   }
   return exits;
 }

@@ -30,10 +30,15 @@ struct RuleOutcome {
   int64_t wrong_argmax = 0;  // the argmax at the exit is not the one of full depth
   int64_t wasted_steps = 0;  // steps run after the argmax was what it stays, summed
   double nll_sum = 0;        // nats, at the exits
-  bool hindsight = false;    // looks at what a live run cannot know
-  bool pareto = false;       // no other rule without hindsight has fewer steps and less loss
+  // What the FLOPs of it are made of: readouts (one a check where the rule looks at logits, else
+  // one a token), and positions attended to, summed over tokens, steps and readouts.
+  int64_t readouts = 0, keys = 0, step_keys = 0, readout_keys = 0;
+  bool hindsight = false;     // looks at what a live run cannot know
+  bool reads_logits = false;  // every check needs a readout
+  bool pareto = false;        // no other rule without hindsight has fewer steps and less loss
 
-  double mean_steps() const;          // core steps a token
+  int64_t core_steps() const;
+  double mean_steps() const;           // core steps a token
   int quantile_steps(double q) const;  // the smallest step by which a share q has left
   double nats_per_token() const;
   double perplexity() const;
@@ -57,6 +62,10 @@ struct Replay {
   int n_steps = 0;  // R
   ReplayBaseline baseline;
   std::vector<RuleOutcome> outcomes;  // in the order of the rules
+  std::optional<ModelRecord> cost;
+
+  // NaN where the file holds no cost of the model. An oracle is charged its steps and one readout.
+  double flops_per_token(const RuleOutcome& outcome) const;
 };
 
 struct ReplayOptions {
@@ -72,6 +81,9 @@ Result<Replay> replay_rules(std::span<const Recording> recordings, std::span<con
 // version of the above, one token at a time; for figures, calibration and tests.
 // Errors as above.
 Result<std::vector<int32_t>> exits_of(const Recording& recording, const Rule& rule);
+// The same for several rules, [rule][token], building each token's rows once.
+Result<std::vector<std::vector<int32_t>>> exits_of_rules(const Recording& recording,
+                                                         std::span<const Rule> rules);
 
 // Sets `pareto`: mean steps and loss against all outcomes without hindsight.
 void mark_pareto(std::span<RuleOutcome> outcomes);

@@ -90,6 +90,8 @@ PointChunk sequential_chunk(const TokenizedText& text, const ScoreWindow& window
   PointChunk chunk;
   chunk.point_id = point_id;
   chunk.n_tokens = static_cast<int64_t>(score.nll.size());
+  chunk.n_inputs = static_cast<int64_t>(window.n_inputs);
+  chunk.kv_bytes = static_cast<int64_t>(score.kv_bytes);
   for (size_t i = 0; i < score.nll.size(); ++i)
     add_token(text, window.first_token + window.first_scored + i, score.nll[i], score.exit_steps[i], depth_reason_name(score.reasons[i]), chunk);
   return chunk;
@@ -115,6 +117,7 @@ PointChunk point_chunk(const ChunkSource& source, int64_t point_id, int depth) {
   PointChunk chunk;
   chunk.point_id = point_id;
   chunk.n_tokens = static_cast<int64_t>(nll.size());
+  chunk.n_inputs = static_cast<int64_t>(source.window.n_inputs);
   chunk.tokens.reserve(nll.size());
   const bool halting = !source.score.halted_at.empty();
   for (size_t i = 0; i < nll.size(); ++i)

@@ -1,5 +1,6 @@
 #include "experiments/model_pool.h"
 
+#include "core/model/token_cost.h"
 #include "core/record/provenance.h"
 
 namespace plumb {
@@ -50,6 +51,17 @@ Result<LoadedModel> open_loaded_model(const std::string& path, const std::string
     note(fmt::format("the tokenizer has {} ids, the model {}: texts that use the rest are refused",
                      loaded.tokenizer->vocab_size(), loaded.model->info().vocab_size));
   return loaded;
+}
+
+ModelRecord cost_record(const LoadedModel& loaded) {
+  const ModelInfo& info = loaded.model->info();
+  const TokenCost cost = token_cost(info);
+  ModelRecord record{.model_sha256 = loaded.sha256};
+  for (const PartCount& part : info.parts) record.parameters += part.parameters;
+  record.prelude_flops = cost.prelude, record.prelude_key_flops = cost.prelude_per_key;
+  record.step_flops = cost.step, record.step_key_flops = cost.step_per_key;
+  record.readout_flops = cost.readout, record.readout_key_flops = cost.readout_per_key;
+  return record;
 }
 
 }  // namespace plumb

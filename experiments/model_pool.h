@@ -9,6 +9,7 @@
 #include "core/base/result.h"
 #include "core/io/checkpoint.h"
 #include "core/model/families.h"
+#include "core/store/records.h"
 #include "core/tokenizer/tokenizer.h"
 
 namespace plumb {
@@ -31,5 +32,8 @@ std::filesystem::path tokenizer_directory(const std::string& model, const ModelF
 
 Result<LoadedModel> open_loaded_model(const std::string& path, const std::string& dtype, const ModelFiles& files,
                                       Team& team, const std::function<void(const std::string&)>& note);
+
+// What a token costs it, for the results file.
+ModelRecord cost_record(const LoadedModel& loaded);
 
 }  // namespace plumb

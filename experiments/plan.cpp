@@ -38,7 +38,10 @@ std::vector<PassPlan> plan_passes(const SweepSpec& spec) {
               for (const auto& rule : or_one(spec.rules, none))
                 for (const auto& segment_len : optional_axis(spec.segment_lens))
                   for (const auto& mem_len : optional_axis(spec.mem_lens))
-                    passes.push_back({model, dtype, text, state, seed, cache, rule, segment_len, mem_len});
+                    for (const auto& warm : spec.continuous_compute)
+                      for (const auto& readout : spec.readouts)
+                        passes.push_back({model, dtype, text, state, seed, cache, rule, segment_len, mem_len,
+                                          warm == "on", readout == "bf16"});
   return passes;
 }
 
@@ -52,6 +55,8 @@ std::string pass_text(const PassPlan& pass) {
   if (!pass.rule.empty()) line += ", rule " + pass.rule;
   if (pass.segment_len) line += fmt::format(", segments of {}", *pass.segment_len);
   if (pass.mem_len) line += fmt::format(", memory {}", *pass.mem_len);
+  if (pass.warm_start) line += ", warm start";
+  if (pass.bf16_logits) line += ", logits in bf16";
   return line;
 }
 

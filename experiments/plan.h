@@ -17,6 +17,7 @@ struct PassPlan {
   uint64_t seed = 0;
   std::string cache, rule;               // empty: none
   std::optional<int> segment_len, mem_len;
+  bool warm_start = false, bf16_logits = false;
 };
 
 // The grid, models outermost so that each is loaded once, then dtypes, texts, and the rest.

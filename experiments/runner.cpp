@@ -8,16 +8,16 @@
 #include <numeric>
 #include <set>
 
-#include "core/base/bootstrap.h"
 #include "core/cache/kv_policies.h"
+#include "core/decode/generate.h"
 #include "core/decode/score_sequential.h"
 #include "core/decode/segments.h"
 #include "core/record/provenance.h"
-#include "core/store/run_reader.h"
 #include "core/store/run_writer.h"
 #include "experiments/chunk_rows.h"
 #include "experiments/corpus.h"
 #include "experiments/model_pool.h"
+#include "experiments/point_summary.h"
 
 namespace plumb {
 namespace {
@@ -85,7 +85,7 @@ class SweepRun {
     const ModelFiles files{spec_.namemap, spec_.config, spec_.tokenizer};
     PLUMB_ASSIGN(LoadedModel loaded, open_loaded_model(plan.model, plan.dtype, files, team_, observer_.note));
     model_ = std::make_unique<LoadedModel>(std::move(loaded));
-    return ok_status();
+    return writer_.upsert_model(cost_record(*model_));
   }
 
   Result<const TokenizedText*> text_of(const std::string& path) {
@@ -185,14 +185,17 @@ class SweepRun {
     setting.init_scale = spec_.init_scale;
     setting.dtype = pass.plan->dtype;
     if (sequential()) {
-      const bool adaptive = pass.rule.has_value();
-      setting.cache = !pass.plan->cache.empty() ? pass.plan->cache : adaptive ? "latest" : "full";
+      setting.cache = pass.plan->cache.empty() ? default_cache(info, pass.rule.has_value()) : pass.plan->cache;
       setting.cache_index = spec_.cache_index;
     }
     if (pass.rule) setting.rule = pass.rule->canonical();
     if (pass.segment_len > 0) setting.segment_len = pass.segment_len;
     if (info.segments) setting.mem_len = info.memory_len;
-    if (spec_.max_tokens > 0) setting.extra_json = Json{{"max_tokens", spec_.max_tokens}}.dump();
+    Json extra = Json::object();
+    if (spec_.max_tokens > 0) extra["max_tokens"] = spec_.max_tokens;
+    if (pass.plan->warm_start) extra["continuous_compute"] = true;
+    if (pass.plan->bf16_logits) extra["readout"] = "bf16";
+    setting.extra_json = extra.dump();
     return setting;
   }
 
@@ -268,6 +271,7 @@ class SweepRun {
     request.record_steps = record_.steps;
     request.lags = spec_.lags;
     request.latents = record_.latents;
+    request.bf16_logits = pass.plan->bf16_logits;
     for (size_t i = 0; i < pass.depths.size(); ++i)
       if (std::find(pass.mine.begin(), pass.mine.end(), pass.point_ids[i]) != pass.mine.end() || i + 1 == pass.depths.size())
         request.depths.push_back(pass.depths[i]);
@@ -321,6 +325,8 @@ class SweepRun {
     request.cache = pass.plan->cache;
     PLUMB_ASSIGN(request.cache_index, cache_index());
     request.cache_seed = pass.plan->seed;
+    request.continuous_compute = pass.plan->warm_start;
+    request.bf16_logits = pass.plan->bf16_logits;
     request.record_steps = record_.steps;
     request.lags = spec_.lags;
     for (size_t done = 0; done < chunks.size(); done += kWindowsAtOnce) {
@@ -369,28 +375,8 @@ class SweepRun {
     if (observer_.progress) observer_.progress(progress_);
   }
 
-  // The interval and the fingerprint come from the file, so a resumed point gets what an
-  // uninterrupted one would have got.
   Status finish(int64_t point_id) {
-    PLUMB_ASSIGN(RunReader reader, RunReader::open(writer_.path()));
-    PLUMB_ASSIGN(const auto chunks, reader.chunks(point_id));
-    std::vector<double> sums;
-    std::vector<int64_t> counts;
-    std::string fingerprint;
-    for (const ChunkInfo& chunk : chunks) {
-      sums.push_back(chunk.nll_sum_nats);
-      counts.push_back(chunk.n_tokens);
-      fingerprint += fmt::format("{:.17g}\n", chunk.nll_sum_nats);
-    }
-    PointSummary summary;
-    summary.logits_fingerprint = sha256_of_text(fingerprint).substr(0, 16);
-    if (const auto interval = bootstrap_mean(sums, counts, 0)) {
-      summary.ci_low = std::exp(interval->low);
-      summary.ci_high = std::exp(interval->high);
-      summary.ci_level = interval->level;
-      summary.n_resamples = interval->n_resamples;
-      summary.ci_method = kBootstrapMethod;
-    }
+    PLUMB_ASSIGN(const PointSummary summary, summarise_point(writer_.path(), point_id));
     PLUMB_RETURN_IF_ERROR(writer_.finish_point(point_id, summary));
     if (store_ms_ > 0) PLUMB_RETURN_IF_ERROR(writer_.write_timings(outcome_.run_id, {{.point_id = point_id, .stage = "store", .elapsed_ms = store_ms_}}));
     store_ms_ = 0;

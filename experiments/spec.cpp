@@ -141,6 +141,8 @@ const Field kFields[] = {
     PLUMB_FIELD(caches, read_texts),
     PLUMB_FIELD(cache_index, read_text),
     PLUMB_FIELD(rules, read_texts),
+    PLUMB_FIELD(continuous_compute, read_texts),
+    PLUMB_FIELD(readouts, read_texts),
     PLUMB_FIELD(segment_lens, read_integers, 1, 1 << 24),
     PLUMB_FIELD(mem_lens, read_integers, 0, 1 << 24),
     PLUMB_FIELD(scoring, read_text),
@@ -157,7 +159,14 @@ const Field kFields[] = {
 // The singular spellings of the flags are welcome in a file too.
 constexpr std::pair<const char*, const char*> kAliases[] = {
     {"model", "models"}, {"text", "texts"}, {"seed", "seeds"}, {"dtype", "dtypes"}, {"state", "states"},
-    {"cache", "caches"}, {"rule", "rules"}, {"segment_len", "segment_lens"}, {"mem_len", "mem_lens"}};
+    {"cache", "caches"}, {"rule", "rules"}, {"readout", "readouts"}, {"segment_len", "segment_lens"}, {"mem_len", "mem_lens"}};
+
+Status check_words(const std::vector<std::string>& words, const char* flag, const char* one, const char* other) {
+  if (words.empty()) return input_error("{} is empty, expected {} or {}", flag, one, other);
+  for (const std::string& word : words)
+    if (word != one && word != other) return input_error("{} is \"{}\", expected {} or {}", flag, word, one, other);
+  return ok_status();
+}
 
 }  // namespace
 
@@ -190,12 +199,15 @@ Status SweepSpec::resolve() {
   if (stride == 0) stride = window;
   if (stride < 1 || stride > window)
     return input_error("--stride is {}, expected 1 to the window of {} tokens", stride, window);
-  const bool needs_cache = !caches.empty() || !rules.empty();
+  PLUMB_RETURN_IF_ERROR(check_words(continuous_compute, "--continuous-compute", "off", "on"));
+  PLUMB_RETURN_IF_ERROR(check_words(readouts, "--readout", "f32", "bf16"));
+  const bool warm = std::find(continuous_compute.begin(), continuous_compute.end(), "on") != continuous_compute.end();
+  const bool needs_cache = !caches.empty() || !rules.empty() || warm;
   if (scoring.empty()) scoring = needs_cache ? "sequential" : "parallel";
   if (scoring != "parallel" && scoring != "sequential")
     return input_error("--scoring is \"{}\", expected parallel or sequential", scoring);
   if (scoring == "parallel" && needs_cache)
-    return input_error("--scoring parallel scores whole windows at once, where cache strategies and rules never act; use sequential");
+    return input_error("--scoring parallel scores whole windows at once, where cache strategies, rules and warm starts never act; use sequential");
   if (record != "tokens" && record != "steps" && record.rfind("latents", 0) != 0)
     return input_error("--record is \"{}\", expected tokens, steps or latents[:positions,steps,f16|f32]", record);
   std::sort(lags.begin(), lags.end());

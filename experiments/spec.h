@@ -25,6 +25,8 @@ struct SweepSpec {
   std::vector<std::string> caches;       // empty: none acts (parallel) or full (sequential)
   std::string cache_index = "recurrence";
   std::vector<std::string> rules;        // empty: fixed depth
+  std::vector<std::string> continuous_compute = {"off"};  // "off", "on": s_0 is the last token's state
+  std::vector<std::string> readouts = {"f32"};  // "f32", "bf16": what logits are rounded to
   std::vector<int> segment_lens, mem_lens;
   std::string scoring;                   // "parallel", "sequential"; empty: as the axes require
   std::string record = "tokens";         // tokens | steps | latents[:positions,steps,f16]

@@ -22,6 +22,11 @@ constexpr std::array kFigures = {
            "a sweep with --record steps", "perplexity nats false-exits", true, pareto_figure},
     Figure{"exit-surprisal", "exit step against surprisal, place in the window and frequency",
            "a sweep with --record steps", "", true, exit_surprisal_figure},
+    Figure{"cache", "keys and values held, tokens a second and perplexity, by cache strategy",
+           "sweeps with --scoring sequential and --cache", "", false, cache_figure},
+    Figure{"jitter", "how many exits move between precisions, and how far",
+           "a sweep with --record steps and --readout f32,bf16 (or --dtype f32,bf16)", "", true,
+           jitter_figure},
 };
 
 // Is `word` one of the space-separated `choices`?

@@ -29,6 +29,8 @@ Result<Plot> exit_histogram_figure(RunReader& reader, const FigureOptions& optio
 Result<Plot> exit_cdf_figure(RunReader& reader, const FigureOptions& options);
 Result<Plot> heatmap_figure(RunReader& reader, const FigureOptions& options);
 Result<Plot> pareto_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> cache_figure(RunReader& reader, const FigureOptions& options);
+Result<Plot> jitter_figure(RunReader& reader, const FigureOptions& options);
 Result<Plot> exit_surprisal_figure(RunReader& reader, const FigureOptions& options);
 
 }  // namespace plumb

@@ -67,6 +67,10 @@ float f32_from_bf16(BF16 value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
 }
 
+void round_to_bf16(std::span<float> values) {
+  for (float& value : values) value = f32_from_bf16(bf16_from_f32(value));
+}
+
 uint16_t f16_from_f32(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000);

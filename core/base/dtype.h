@@ -25,6 +25,8 @@ struct BF16 {
 // Round to nearest, ties to even; NaN stays NaN.
 BF16 bf16_from_f32(float value);
 float f32_from_bf16(BF16 value);
+// Every value to the nearest that bf16 can hold.
+void round_to_bf16(std::span<float> values);
 
 // IEEE binary16 as raw bits. Round to nearest even, overflow to infinity.
 uint16_t f16_from_f32(float value);

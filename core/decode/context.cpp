@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/base/dtype.h"
 #include "core/decode/flight.h"
 #include "core/decode/think.h"
 
@@ -207,6 +208,8 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
     const Group& group = batch.groups[i];
     flight.answer.logits.resize(group.n_rows, logits_.cols());
     copy_rows(logits_.view().rows_from(group.first_row, group.n_rows), flight.answer.logits);
+    if (flight.call.bf16_logits)
+      round_to_bf16({flight.answer.logits.data(), flight.answer.logits.size()});
     const size_t last = group.first_row + group.n_rows - 1;
     if (flight.call.want_latent)
       flight.answer.latent.assign(latent_.row(last), latent_.row(last) + latent_.cols());

@@ -52,6 +52,7 @@ struct TokenCall {
   bool prefill = false;       // which phase of the rule this is
   bool every_row = false;     // logits of every row, else of the last
   bool want_latent = false;   // the public latent_states of the last row
+  bool bf16_logits = false;   // logits are rounded to bf16 before rules and records see them
   bool record = false;        // REQUIRES one id
   std::span<const int> lags;  // of the record; must outlive the call
   int32_t target = -1;        // true next token, for the record

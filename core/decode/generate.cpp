@@ -125,7 +125,7 @@ Result<std::vector<Generated>> generate(const RecurrentModel& model, Team& team,
                                             : make_plain_sequence(context, i, states));
     drivers.push_back(sequences.back().get());
   }
-  PLUMB_RETURN_IF_ERROR(run_drivers(model, team, drivers));
+  PLUMB_RETURN_IF_ERROR(run_drivers(model, team, drivers, request.max_in_flight));
   std::vector<Generated> all;
   for (const auto& sequence : sequences) all.push_back(sequence->take());
   return all;

@@ -35,6 +35,7 @@ struct KeptSequence {
 
 struct GenerateRequest {
   std::vector<std::vector<int32_t>> prompts;  // at least one token each; lengths may differ
+  size_t max_in_flight = 0;  // prompts computed together, the next joining as one ends; 0: all
   int max_new_tokens = 64;
   // Fixed depth, or the most a rule may run; -1: the model's default, which without a rule is its
   // own halting where it has one.

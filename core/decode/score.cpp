@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "core/base/dtype.h"
 #include "core/kernels/distribution.h"
 
 namespace plumb {
@@ -70,7 +71,9 @@ class WindowRun {
   Status read_logits(MatView<const float> state) {
     Stopwatch watch(score_.timings[kReadoutTime]);
     logits_.resize(window_.n_inputs, static_cast<size_t>(pass_->model().info().vocab_size));
-    return pass_->read_state(state, Readout::kPeek, logits_);
+    PLUMB_RETURN_IF_ERROR(pass_->read_state(state, Readout::kPeek, logits_));
+    if (request_->bf16_logits) team_->run(window_.n_inputs, [&](size_t r) { round_to_bf16(logits_.view().row_span(r)); });
+    return ok_status();
   }
 
   void take_halting() {

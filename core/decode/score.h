@@ -37,6 +37,7 @@ struct ScoreRequest {
   bool record_steps = false;   // every scalar at every step 1..max depth
   bool own_halting = false;    // the model decides where each token stops; depths is its largest
   std::vector<int> lags;       // further comparisons (core/exit/row_history.h)
+  bool bf16_logits = false;    // logits are rounded to bf16 before anything is read off them
   LatentSelection latents;
 };
 

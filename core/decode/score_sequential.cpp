@@ -53,6 +53,7 @@ class WindowDriver final : public SequenceDriver {
     made.rule = request_->rule;
     made.own_halting = request_->own_halting;
     made.forward = static_cast<int>(input_);
+    made.bf16_logits = request_->bf16_logits;
     made.record = request_->record_steps && scored();
     made.lags = request_->lags;
     made.target = window_->tokens[input_ + 1];

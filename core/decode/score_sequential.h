@@ -22,6 +22,7 @@ struct SequentialRequest {
   CacheIndex cache_index = CacheIndex::kRecurrence;
   uint64_t cache_seed = 0;          // of the randomized strategy
   bool continuous_compute = false;  // conventions of core/decode/generate.h
+  bool bf16_logits = false;         // as in ScoreRequest
   bool record_steps = false;        // every scalar at every step run (the coda is read at each)
   std::vector<int> lags;            // further comparisons (core/exit/row_history.h)
   size_t max_in_flight = 16;        // windows at a time; 0: all

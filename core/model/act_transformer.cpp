@@ -108,13 +108,13 @@ void ActTransformer::fill_info() {
   info_.parts = {{"embedding", int64_t{c.vocab_size} * e, false}};
   if (c.position == ActPosition::kLearned) info_.parts.push_back({"positions", int64_t{c.max_positions} * e, false});
   if (c.step_embedding == ActStepEmbedding::kLearned) info_.parts.push_back({"step embedding", int64_t{c.max_steps} * e, false});
-  info_.parts.push_back({"attention", 4 * q * e, true});
-  if (c.position == ActPosition::kRelative) info_.parts.push_back({"relative", q * e + 2 * q, true});
-  info_.parts.push_back({"feed-forward", 3 * e * f, true});
+  info_.parts.push_back({"attention", 4 * q * e, true, PartWork::kStep});
+  if (c.position == ActPosition::kRelative) info_.parts.push_back({"relative", q * e + 2 * q, true, PartWork::kStep});
+  info_.parts.push_back({"feed-forward", 3 * e * f, true, PartWork::kStep});
   info_.parts.push_back({"block norms", 2 * norm, true});
-  if (halts()) info_.parts.push_back({"halting", e + 1, true});
+  if (halts()) info_.parts.push_back({"halting", e + 1, true, PartWork::kStep});
   if (c.final_norm) info_.parts.push_back({"final norm", norm, false});
-  if (!c.tied) info_.parts.push_back({"head", int64_t{c.vocab_size} * e, false});
+  if (!c.tied) info_.parts.push_back({"head", int64_t{c.vocab_size} * e, false, PartWork::kReadout});
 }
 
 void ActTransformer::leave_buffers(WeightLoader& loader) {

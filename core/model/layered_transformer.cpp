@@ -39,10 +39,11 @@ LayeredTransformer::LayeredTransformer(LayeredParts parts) : parts_(std::move(pa
                Tap::kFeedForwardOut, Tap::kState, Tap::kLatent, Tap::kHeadInput, Tap::kLogits};
   const int64_t e = info.model_dim, b = n_blocks, heads = int64_t{info.n_heads} + info.n_kv_heads;
   info.parts = {{"embedding", int64_t{info.vocab_size} * e, false},
-                {"attention", b * 2 * heads * info.head_dim * e, false},
-                {"feed-forward", b * 3 * parts_.ff_dim * e, false},
+                {"attention", b * 2 * heads * info.head_dim * e, false, PartWork::kBlocks},
+                {"feed-forward", b * 3 * parts_.ff_dim * e, false, PartWork::kBlocks},
                 {"norms", (2 * b + 1) * e, false}};
-  if (parts_.head) info.parts.push_back({"head", int64_t{info.vocab_size} * e, false});
+  if (parts_.head)
+    info.parts.push_back({"head", int64_t{info.vocab_size} * e, false, PartWork::kReadout});
 }
 
 std::unique_ptr<Workspace> LayeredTransformer::make_workspace(Team& team) const {

@@ -85,12 +85,12 @@ void LoopedTransformer::fill_info(const char* family) {
   const int64_t block = (q + 2 * kv) * e + e * e + 3 * int64_t{c.ff_dim} * e + norms * e +
                         (c.qk_bias ? 2 * q : 0);
   info_.parts = {{"embedding", int64_t{c.vocab_size} * e, false},
-                 {"prelude", block * c.n_prelude, false},
-                 {"adapter", 2 * e * e + (c.adapter_bias ? e : 0), true},
-                 {"core", block * c.n_core, true},
-                 {"coda", block * c.n_coda, false},
+                 {"prelude", block * c.n_prelude, false, PartWork::kPrelude},
+                 {"adapter", 2 * e * e + (c.adapter_bias ? e : 0), true, PartWork::kStep},
+                 {"core", block * c.n_core, true, PartWork::kStep},
+                 {"coda", block * c.n_coda, false, PartWork::kReadout},
                  {"final norm", e, false}};
-  if (head_) info_.parts.push_back({"head", int64_t{c.vocab_size} * e, false});
+  if (head_) info_.parts.push_back({"head", int64_t{c.vocab_size} * e, false, PartWork::kReadout});
 }
 
 std::unique_ptr<Workspace> LoopedTransformer::make_workspace(Team& team) const {

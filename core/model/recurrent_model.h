@@ -28,10 +28,20 @@
 
 namespace plumb {
 
+// When the matrices of a part are multiplied with a token: what it costs (core/model/token_cost.h).
+enum class PartWork : uint8_t {
+  kNone,     // looked up, or vectors only
+  kPrelude,  // once a token
+  kStep,     // at every step
+  kBlocks,   // once in all steps together: distinct blocks, one a step
+  kReadout,  // wherever a depth is read
+};
+
 struct PartCount {
   std::string name;      // "embedding", "prelude", "core", "coda", "head", ...
   int64_t parameters = 0;
   bool per_step = false;  // counted once per step when materialised at depth r
+  PartWork work = PartWork::kNone;
 };
 
 // A config field that neither the config nor any tensor decides: what loading assumes, and what

@@ -238,19 +238,20 @@ std::vector<PartCount> spikewhale_parts(const SpikeWhaleConfig& c, int64_t train
       c.q_rank * (e + 1 + q) + 2 * kv * e + c.o_rank * (q + e) + (c.norm_heads ? 2 * d : 0) +
       (c.erf_attention ? 3 * int64_t{c.n_heads} : 0) + (c.value_embed ? 1 : 0);
   std::vector<PartCount> parts = {{"embedding", v * e}};
+  // Nearly all of the engram are tables, of which a token reads a few rows.
   if (c.has_engram)
     parts.push_back({"engram", c.engram.compress_dim * e +
                                    int64_t{c.engram.n_heads} * c.engram.table_size * e + 2 * e * e +
                                    4 * e});
-  parts.push_back({"attention", layers * attention});
-  parts.push_back({"feed-forward", layers * 3 * c.ff_dim * e});
+  parts.push_back({"attention", layers * attention, false, PartWork::kPrelude});
+  parts.push_back({"feed-forward", layers * 3 * c.ff_dim * e, false, PartWork::kPrelude});
   parts.push_back({"norms", (2 * layers + 1) * e});
   if (c.has_streams) parts.push_back({"hyper-connections", (4 * layers + 1) * c.streams.n_streams});
   if (c.has_refinement) {
-    parts.push_back({"refinement", e + 3 * e * c.refine_dim, true});
+    parts.push_back({"refinement", e + 3 * e * c.refine_dim, true, PartWork::kStep});
     parts.push_back({"refinement gates", c.refine_steps});
   }
-  if (!c.tied) parts.push_back({"head", v * e});
+  if (!c.tied) parts.push_back({"head", v * e, false, PartWork::kReadout});
   if (training_heads > 0) parts.push_back({"training heads", training_heads});
   return parts;
 }

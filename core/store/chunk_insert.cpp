@@ -33,7 +33,8 @@ int64_t elements_of(const LatentRow& row) {
 ChunkInsert::ChunkInsert(SQLite::Database& db)
     : chunk_(db,
              "INSERT INTO chunks (point_id, chunk_index, first_token, n_tokens, nll_sum_nats, "
-             "n_bytes, elapsed_ms) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"),
+             "n_bytes, elapsed_ms, n_inputs, kv_bytes) VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO "
+             "NOTHING"),
       trajectory_chunk_(db,
                         "INSERT INTO trajectory_chunks (trajectory_id, chunk_index, first_token, "
                         "n_step_rows) VALUES (?,?,?,?) ON CONFLICT DO NOTHING"),
@@ -59,7 +60,9 @@ bool ChunkInsert::point(const ChunkBatch& batch, const PointChunk& chunk) {
       .integer(chunk.n_tokens)
       .real(chunk.nll_sum_nats)
       .integer(chunk.n_bytes)
-      .real(chunk.elapsed_ms);
+      .real(chunk.elapsed_ms)
+      .maybe(chunk.n_inputs)
+      .maybe(chunk.kv_bytes);
   if (run(chunk_) == 0) return false;
   token_.insert(chunk.tokens, [&](Row& row, const TokenRow& token) {
     row.integer(chunk.point_id).integer(token.pos).integer(batch.chunk_index);

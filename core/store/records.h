@@ -67,6 +67,14 @@ struct Setting {
   std::string extra_json = "{}";  // further settings that decide numbers, a JSON object
 };
 
+// What a token costs a model; the columns of `models`.
+struct ModelRecord {
+  std::string model_sha256;
+  int64_t parameters = 0;
+  double prelude_flops = 0, step_flops = 0, readout_flops = 0;
+  double prelude_key_flops = 0, step_key_flops = 0, readout_key_flops = 0;  // a key attended to
+};
+
 // One cell of a sweep.
 struct PointRecord {
   std::string key_hash;                  // sha256 of point_key_json(*this), lower-case hex

@@ -221,6 +221,39 @@ Result<std::vector<DepthPerplexityRow>> RunReader::depth_perplexity() {
   });
 }
 
+Result<std::vector<StrategyRow>> RunReader::strategies() {
+  using Rows = std::vector<StrategyRow>;
+  return guarded(impl_->path, "reading strategies", [&]() -> Result<Rows> {
+    Rows rows;
+    impl_->for_each(
+        "SELECT point, model, text, num_steps, cache, cache_index, rule, dtype, tokens, "
+        "perplexity, mean_steps, kv_bytes_per_token, tokens_per_second FROM strategies ORDER BY "
+        "point",
+        {}, [&](Statement& q) {
+          const auto text = [&](int i) { return q.getColumn(i).getString(); };
+          rows.push_back({q.getColumn(0).getInt64(), text(1), text(2), optional_integer(q, 3),
+                          text(4), text(5), text(6), text(7), q.getColumn(8).getInt64(),
+                          q.getColumn(9).getDouble(), optional_real(q, 10), optional_real(q, 11),
+                          optional_real(q, 12)});
+        });
+    return rows;
+  });
+}
+
+Result<std::optional<ModelRecord>> RunReader::model_cost(const std::string& model_sha256) {
+  using Row = std::optional<ModelRecord>;
+  return guarded(impl_->path, "reading a model", [&]() -> Result<Row> {
+    Statement q(*impl_->db,
+                "SELECT parameters, prelude_flops, step_flops, readout_flops, prelude_key_flops, "
+                "step_key_flops, readout_key_flops FROM models WHERE model_sha256 = ?");
+    q.bind(1, model_sha256);
+    if (!q.executeStep()) return Row();
+    const auto real = [&](int i) { return q.getColumn(i).getDouble(); };
+    return Row(ModelRecord{model_sha256, q.getColumn(0).getInt64(), real(1), real(2), real(3),
+                           real(4), real(5), real(6)});
+  });
+}
+
 Result<std::vector<ExitHistogramRow>> RunReader::exit_histogram(std::optional<int64_t> point_id) {
   using Rows = std::vector<ExitHistogramRow>;
   return guarded(impl_->path, "reading exits", [&]() -> Result<Rows> {

@@ -73,6 +73,17 @@ struct DepthPerplexityRow {
   std::optional<double> mean_steps;
 };
 
+// A row of the view strategies.
+struct StrategyRow {
+  int64_t point = 0;
+  std::string model, text;
+  std::optional<int64_t> num_steps;
+  std::string cache, cache_index, rule, dtype;
+  int64_t tokens = 0;
+  double perplexity = 0;
+  std::optional<double> mean_steps, kv_bytes_per_token, tokens_per_second;
+};
+
 // A row of the view exit_histogram.
 struct ExitHistogramRow {
   int64_t point = 0;
@@ -175,6 +186,9 @@ class RunReader {
   Result<std::vector<TrajectoryInfo>> trajectories();
   Result<std::vector<ChunkInfo>> chunks(int64_t point_id);  // ascending
   Result<std::vector<DepthPerplexityRow>> depth_perplexity();
+  Result<std::vector<StrategyRow>> strategies();
+  // What the model of this hash costs; nullopt when the file does not say.
+  Result<std::optional<ModelRecord>> model_cost(const std::string& model_sha256);
   Result<std::vector<ExitHistogramRow>> exit_histogram(std::optional<int64_t> point_id = {});
   Result<std::vector<TimingInfo>> timings(std::optional<int64_t> run_id = {});
 

@@ -174,6 +174,21 @@ Status RunWriter::set_run_status(int64_t run_id, RunStatus status) {
   });
 }
 
+Status RunWriter::upsert_model(const ModelRecord& model) {
+  return impl_->transaction("adding a model", [&]() -> Status {
+    Statement insert(*impl_->db,
+                     "INSERT INTO models (model_sha256, parameters, prelude_flops, step_flops, "
+                     "readout_flops, prelude_key_flops, step_key_flops, readout_key_flops) VALUES "
+                     "(?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING");
+    Binder row(insert);
+    row.text(model.model_sha256).integer(model.parameters);
+    row.real(model.prelude_flops).real(model.step_flops).real(model.readout_flops);
+    row.real(model.prelude_key_flops).real(model.step_key_flops).real(model.readout_key_flops);
+    insert.exec();
+    return ok_status();
+  });
+}
+
 Result<UpsertedPoint> RunWriter::upsert_point(const PointRecord& point) {
   PLUMB_ASSIGN(std::vector<UpsertedPoint> points, upsert_points({point}));
   return points.front();

@@ -57,6 +57,8 @@ struct PointChunk {
   int64_t n_bytes = 0;   // UTF-8 bytes of the scored targets; 0: unknown
   double nll_sum_nats = 0;
   double elapsed_ms = 0;
+  std::optional<int64_t> n_inputs;  // tokens fed
+  std::optional<int64_t> kv_bytes;  // held at the end; nullopt where scoring meets no cache
   std::vector<TokenRow> tokens;
 };
 
@@ -110,6 +112,9 @@ class RunWriter {
   Result<int64_t> begin_run(const RunRecord& run);
   // finished_utc is set by every status but kRunning, and cleared by kRunning (a resumed run).
   Status set_run_status(int64_t run_id, RunStatus status);
+
+  // What the model of a run costs; a model that is there already is left as it is.
+  Status upsert_model(const ModelRecord& model);
 
   // Finds the point or trajectory of this key or adds it (pending), and notes that point.run_id
   // asked for it. An existing point keeps its run and its rows; its trajectory_id and plan are

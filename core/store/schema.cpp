@@ -69,6 +69,22 @@ TableSpec runs_table() {
            {"schema_version", "INTEGER NOT NULL", "version of the schema it wrote"}}};
 }
 
+TableSpec models_table() {
+  return {
+      "models",
+      "What a token costs a model, in floating-point operations (an addition and a product of a "
+      "matrix product are two). A token costs prelude + steps * step + readouts * readout, and of "
+      "each the per-key part times the positions attended to.",
+      {{"model_sha256", "TEXT PRIMARY KEY", "as in points and trajectories"},
+       {"parameters", "INTEGER NOT NULL", "unique parameters"},
+       {"prelude_flops", "REAL NOT NULL", "once a token"},
+       {"step_flops", "REAL NOT NULL", "a step"},
+       {"readout_flops", "REAL NOT NULL", "a readout: coda and output head"},
+       {"prelude_key_flops", "REAL NOT NULL", "attention of the prelude, a key"},
+       {"step_key_flops", "REAL NOT NULL", "attention of a step, a key"},
+       {"readout_key_flops", "REAL NOT NULL", "attention of a readout, a key"}}};
+}
+
 TableSpec trajectories_table() {
   return {
       "trajectories",
@@ -133,6 +149,9 @@ TableSpec chunks_table() {
        {"nll_sum_nats", "REAL NOT NULL", "sum of their negative log likelihoods, nats"},
        {"n_bytes", "INTEGER NOT NULL", "UTF-8 bytes of the targets; 0: unknown"},
        {"elapsed_ms", "REAL NOT NULL", "time of the chunk that is this point's, ms"},
+       {"n_inputs", "INTEGER", "tokens fed, those that are not scored too; NULL if not counted"},
+       {"kv_bytes", "INTEGER",
+        "keys and values held after its last token, bytes; NULL where scoring meets no cache"},
        {"state", "TEXT NOT NULL DEFAULT 'done' CHECK (state = 'done')",
         "always done: there are no half chunks"}},
       "PRIMARY KEY (point_id, chunk_index)",
@@ -323,6 +342,34 @@ ViewSpec depth_perplexity_view() {
           "ORDER BY p.id"};
 }
 
+ViewSpec strategies_view() {
+  return {"strategies",
+          "What a cache strategy and a rule cost and give: one row a finished point of sequential "
+          "scoring. Times are those of the machine and the load of the run.",
+          {{"point", "", "points.id"},
+           {"model", "", "points.model_name"},
+           {"text", "", "points.text_name"},
+           {"num_steps", "", "depth; NULL when the model or the rule stops by itself"},
+           {"cache", "", "cache strategy"},
+           {"cache_index", "", "what its numbers count"},
+           {"rule", "", "exit rule"},
+           {"dtype", "", "precision"},
+           {"tokens", "", "tokens scored"},
+           {"perplexity", "", "exp of the mean negative log likelihood"},
+           {"mean_steps", "", "steps per token, mean"},
+           {"kv_bytes_per_token", "", "keys and values held a token, bytes, mean over windows"},
+           {"tokens_per_second", "", "tokens fed a second, several windows side by side"}},
+          "SELECT p.id AS point, p.model_name AS model, p.text_name AS text,\n"
+          "  p.num_steps AS num_steps, p.cache AS cache, p.cache_index AS cache_index,\n"
+          "  p.rule AS rule, p.dtype AS dtype, s.tokens AS tokens, s.perplexity AS perplexity,\n"
+          "  s.mean_steps AS mean_steps,\n"
+          "  1.0 * sum(c.kv_bytes) / sum(c.n_inputs) AS kv_bytes_per_token,\n"
+          "  1000.0 * sum(c.n_inputs) / sum(c.elapsed_ms) AS tokens_per_second\n"
+          "FROM points p JOIN point_summaries s ON s.point_id = p.id\n"
+          "JOIN chunks c ON c.point_id = p.id\n"
+          "WHERE p.status = 'done' AND p.scoring = 'sequential' GROUP BY p.id"};
+}
+
 ViewSpec exit_histogram_view() {
   return {"exit_histogram",
           "How many tokens of a finished point stopped at which step.",
@@ -340,17 +387,20 @@ ViewSpec exit_histogram_view() {
 }  // namespace
 
 const std::vector<TableSpec>& schema_tables() {
-  static const std::vector<TableSpec> tables = {
-      meta_table(),    runs_table(),       trajectories_table(),
-      points_table(),  run_points_table(), chunks_table(),
-      tokens_table(),  summaries_table(),  trajectory_chunks_table(),
-      steps_table(),   step_lags_table(),  latents_table(),
-      halting_table(), ponder_table(),     timings_table()};
+  static const std::vector<TableSpec> tables = {meta_table(),      runs_table(),
+                                                models_table(),    trajectories_table(),
+                                                points_table(),    run_points_table(),
+                                                chunks_table(),    tokens_table(),
+                                                summaries_table(), trajectory_chunks_table(),
+                                                steps_table(),     step_lags_table(),
+                                                latents_table(),   halting_table(),
+                                                ponder_table(),    timings_table()};
   return tables;
 }
 
 const std::vector<ViewSpec>& schema_views() {
-  static const std::vector<ViewSpec> views = {depth_perplexity_view(), exit_histogram_view()};
+  static const std::vector<ViewSpec> views = {depth_perplexity_view(), strategies_view(),
+                                              exit_histogram_view()};
   return views;
 }
 

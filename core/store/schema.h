@@ -8,7 +8,7 @@
 
 namespace plumb {
 
-inline constexpr int kSchemaVersion = 1;               // PRAGMA user_version
+inline constexpr int kSchemaVersion = 2;               // PRAGMA user_version
 inline constexpr int64_t kApplicationId = 0x706c6d62;  // PRAGMA application_id, "plmb"
 
 struct ColumnSpec {

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
 #include <thread>
 
 #include "core/store/schema.h"
@@ -16,12 +15,15 @@ namespace plumb {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view kMagic{"SQLite format 3\0", 16};
 constexpr int kPageBytes = 16384;  // bulk tables insert faster than with the default 4096
 
-bool may_write(const fs::path& path) {
-  return ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+// The file itself is never opened here beside the library: closing it again would drop the locks
+// that this process holds on it through other connections (POSIX locks belong to the process), and
+// another process that ends would then take away the log they write to.
+bool may(const fs::path& path, int mode) {
+  return ::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0;
 }
+bool may_write(const fs::path& path) { return may(path, W_OK); }
 
 fs::path directory_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -46,6 +48,7 @@ Status check_place(const fs::path& path, Access access) {
   if (!fs::is_regular_file(path, ignored))
     return input_error("{}: found something other than a regular file, expected a results file",
                        path.string());
+  if (!may(path, R_OK)) return input_error("{}: the results file is not readable", path.string());
   if (access != Access::kRead && !may_write(path))
     return input_error("{}: the results file is not writable", path.string());
   // The write-ahead log lies beside the file.
@@ -53,20 +56,6 @@ Status check_place(const fs::path& path, Access access) {
     return input_error("{}: the directory {} of this results file is not writable", path.string(),
                        directory.string());
   return ok_status();
-}
-
-Status check_magic(const fs::path& path, Access access) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    if (access == Access::kCreate && !fs::exists(path)) return ok_status();
-    return input_error("{}: the results file is not readable", path.string());
-  }
-  std::string head(kMagic.size(), '\0');
-  file.read(head.data(), static_cast<std::streamsize>(head.size()));
-  head.resize(static_cast<size_t>(file.gcount()));
-  if (head == kMagic || (head.empty() && access == Access::kCreate)) return ok_status();
-  return input_error("{}: not a database: found {} at its start, expected an SQLite results file",
-                     path.string(), head.empty() ? "nothing" : "other bytes");
 }
 
 int64_t pragma_integer(SQLite::Database& db, const char* sql) {
@@ -164,7 +153,6 @@ Result<std::unique_ptr<SQLite::Database>> open_results_file(const fs::path& path
                                                             const OpenOptions& options) {
   PLUMB_RETURN_IF_ERROR(check_place(path, options.access));
   return guarded(path, "opening", [&]() -> Result<std::unique_ptr<SQLite::Database>> {
-    PLUMB_RETURN_IF_ERROR(check_magic(path, options.access));
     auto db = connect(path, options);
     if (options.access == Access::kCreate && is_fresh(*db))
       create_schema(*db, options.busy_timeout_ms);
@@ -188,6 +176,7 @@ Error store_error(const fs::path& path, std::string_view doing, const std::excep
     case SQLITE_LOCKED:
       return work_error("{}: locked by another process for too long while {}", name, doing);
     case SQLITE_NOTADB:
+      return input_error("{}: not a database, expected an SQLite results file", name);
     case SQLITE_CORRUPT:
       return input_error("{}: damaged ({}) while {}, expected an intact results file", name,
                          failure.what(), doing);

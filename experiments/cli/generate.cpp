@@ -1,3 +1,4 @@
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "experiments/cli/generate_options.h"
@@ -100,7 +101,8 @@ Status run_best_of(const GenerateOptions& options, const GenerateRequest& reques
 
 Status run_plain(const GenerateOptions& options, GenerateRequest request, const OpenModel& open,
                  const TextOutput& text) {
-  const bool batch = request.prompts.size() > 1;
+  // A file of one line is a batch of one: its reader need not look twice.
+  const bool batch = request.prompts.size() > 1 || !options.prompts_file.empty();
   TextStream stream(text, request.prompts, options.stops, !options.json && !batch);
   if (!options.stops.empty() || stream.prints())
     request.after_token = [&stream](size_t prompt, std::span<const int32_t> tokens) {
@@ -182,11 +184,12 @@ Status run_chat(const GenerateOptions& options, GenerateRequest request, const O
 }
 
 Status check_prompts(const GenerateOptions& options) {
-  const int given = (options.prompts.empty() ? 0 : 1) + (options.ids.empty() ? 0 : 1) +
-                    (options.messages.empty() ? 0 : 1);
+  const int given = (options.prompts.empty() ? 0 : 1) + (options.prompts_file.empty() ? 0 : 1) +
+                    (options.ids.empty() ? 0 : 1) + (options.messages.empty() ? 0 : 1);
   if (given != 1)
     return input_error(
-        "give the text to continue with one of --prompt S, --ids L and --chat MESSAGES.json");
+        "give the text to continue with one of --prompt S, --prompts FILE, --ids L and --chat "
+        "MESSAGES.json");
   if (options.messages.empty() && options.chat.any())
     return input_error("--tools, --template and --template-vars need --chat MESSAGES.json");
   if (!options.messages.empty() && (options.wavefront || options.best_of > 0))
@@ -194,9 +197,28 @@ Status check_prompts(const GenerateOptions& options) {
   return ok_status();
 }
 
+// A prompt a line. An empty line is more likely a mistake than an empty prompt.
+Result<std::vector<std::string>> read_prompt_lines(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return input_error("{}: cannot be read", path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.empty())
+      return input_error("{}: line {} is empty, expected a prompt", path, lines.size() + 1);
+    lines.push_back(std::move(line));
+  }
+  if (lines.empty()) return input_error("{}: found no line, expected a prompt a line", path);
+  return lines;
+}
+
 Status read_prompts(const GenerateOptions& options, const Tokenizer* tokenizer,
                     GenerateRequest& request) {
-  for (const std::string& text : options.prompts)
+  std::vector<std::string> texts = options.prompts;
+  if (!options.prompts_file.empty()) {
+    PLUMB_ASSIGN(texts, read_prompt_lines(options.prompts_file));
+  }
+  for (const std::string& text : texts)
     request.prompts.push_back(
         tokenizer->encode(text, {.add_specials = !options.no_added_specials}));
   if (options.ids.empty()) return ok_status();
@@ -215,8 +237,9 @@ Status run(const GenerateOptions& options) {
   PLUMB_ASSIGN(GenerateRequest request, resolve_generate(options, info));
   PLUMB_RETURN_IF_ERROR(set_noise(options, *open.model));
   auto tokenizer = open_tokenizer(options.model);
-  const bool needed = !options.prompts.empty() || !options.messages.empty() ||
-                      !options.stops.empty() || !options.model.tokenizer.empty();
+  const bool needed = !options.prompts.empty() || !options.prompts_file.empty() ||
+                      !options.messages.empty() || !options.stops.empty() ||
+                      !options.model.tokenizer.empty();
   if (!tokenizer.ok() && needed) return tokenizer.error();
   const Tokenizer* words = tokenizer.ok() ? tokenizer.value().get() : nullptr;
   PLUMB_RETURN_IF_ERROR(read_prompts(options, words, request));

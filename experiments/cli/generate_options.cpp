@@ -214,6 +214,11 @@ void GenerateOptions::add_to(CLI::App& verb) {
   model.add_to(verb);
   verb.add_option("--prompt", prompts, "text to continue; again for a batch")
       ->allow_extra_args(false);
+  verb.add_option("--prompts", prompts_file, "UTF-8 file with a prompt a line: a batch");
+  verb.add_option(
+      "--in-flight", in_flight,
+      "sequences of a batch computed together, each at its own depth; the next joins as "
+      "one ends (default 0: all; 1: one after the other; the same result)");
   verb.add_option("--ids", ids,
                   "token ids instead, \"5,6,7\"; \";\" separates sequences of a batch");
   verb.add_option("--chat", messages,
@@ -278,6 +283,8 @@ Result<std::vector<int32_t>> resolve_stop_ids(const GenerateOptions& options, co
 Result<GenerateRequest> resolve_generate(const GenerateOptions& o, const ModelInfo& info) {
   GenerateRequest request;
   request.max_new_tokens = o.max_new_tokens;
+  if (o.in_flight < 0) return input_error("--in-flight is {}, expected 0 or more", o.in_flight);
+  request.max_in_flight = static_cast<size_t>(o.in_flight);
   if (!o.num_steps.empty()) {
     PLUMB_ASSIGN(const std::vector<int> depths,
                  parse_int_list(o.num_steps, "--num-steps", 0, kMaxDepth));

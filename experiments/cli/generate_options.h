@@ -15,7 +15,8 @@ namespace plumb::cli {
 struct GenerateOptions {
   ModelOptions model;
   std::vector<std::string> prompts;
-  std::string ids;
+  std::string prompts_file, ids;
+  int in_flight = 0;
   bool no_added_specials = false;
   int max_new_tokens = 64;
   // depth

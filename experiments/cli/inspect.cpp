@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "core/cache/kv_policies.h"
 #include "experiments/cli/model_options.h"
 #include "experiments/cli/verbs.h"
 
@@ -16,6 +17,19 @@ int64_t parameters(const ModelInfo& info, int steps) {
   int64_t total = 0;
   for (const PartCount& part : info.parts) total += part.parameters * (part.per_step ? steps : 1);
   return total;
+}
+
+// Keys and values a token holds after `steps`, bytes by strategy (core/cache/kv_policies.h); null
+// where they are not kept per recurrence. Held as f32.
+Json kv_bytes_per_token(const ModelInfo& info, int steps) {
+  if (!info.random_state) return nullptr;
+  Json bytes = Json::object();
+  const int64_t row = int64_t{2} * info.n_kv_heads * info.head_dim * static_cast<int64_t>(sizeof(float));
+  for (const char* name : {"full", "compress-s1", "compress-s4", "compress-s16", "compress-r4", "compress-anchor", "compress-first4",
+                           "compress-last4", "compress-stride4", "compress-boundaries", "decode-last"})
+    if (const auto entries = kv_entries_per_token(name, CacheIndex::kRecurrence, info.layers, steps); entries.ok())
+      bytes[name] = entries.value() * row;
+  return bytes;
 }
 
 Json describe(const ModelInfo& info, const Checkpoint& checkpoint, const ModelOptions& options, int steps) {
@@ -35,6 +49,7 @@ Json describe(const ModelInfo& info, const Checkpoint& checkpoint, const ModelOp
                {"vocab_size", info.vocab_size},
                {"max_positions", info.max_positions > 0 ? Json(info.max_positions) : Json()},
                {"parameters", {{"unique", parameters(info, 1)}, {"stored", stored}, {"materialised", parameters(info, steps)}, {"at_depth", steps}, {"parts", parts}}},
+               {"kv_bytes_per_token", kv_bytes_per_token(info, steps)},
                {"tensors", checkpoint.tensors().size()},
                {"notes", info.notes}};
   if (const auto tokenizer = open_tokenizer(options); tokenizer.ok()) json["tokenizer"] = tokenizer.value()->description();
@@ -60,6 +75,11 @@ Status run(const InspectOptions& options) {
   for (const PartCount& part : info.parts)
     std::printf("  %-12s %15s parameters%s\n", part.name.c_str(), fmt::format("{:L}", part.parameters).c_str(), part.per_step ? " (every step)" : "");
   std::printf("unique       %15ld parameters\nat depth %-4d%15ld parameters materialised\n", parameters(info, 1), steps, parameters(info, steps));
+  if (const Json& held = json["kv_bytes_per_token"]; held.is_object()) {
+    std::printf("keys and values a token at depth %d, f32:\n", steps);
+    for (const auto& [name, bytes] : held.items())
+      std::printf("  %-20s %10.1f KiB\n", name.c_str(), bytes.get<double>() / 1024);
+  }
   std::printf("tokenizer    %s\n", json["tokenizer"].is_null() ? "none found" : json["tokenizer"].get<std::string>().c_str());
   return ok_status();
 }

@@ -12,6 +12,7 @@
 #include "core/store/run_reader.h"
 #include "experiments/cli/replay_options.h"
 #include "experiments/cli/verbs.h"
+#include "experiments/cli/verify.h"
 
 namespace plumb::cli {
 namespace {
@@ -21,8 +22,9 @@ constexpr const char* kTeacherForced =
     "full-depth keys and values of those before it, which a live run that exits early does not "
     "have.";
 constexpr const char* kCost =
-    "Cost is in core steps; FLOPs are left out, since a results file does not hold parameter "
-    "counts.";
+    "FLOPs a token: prelude, steps and attention, and a readout (coda and head) at every check of "
+    "a "
+    "rule that looks at logits, else at the exit alone.";
 
 struct ReplayCall {
   RecordingOptions recordings;
@@ -30,6 +32,7 @@ struct ReplayCall {
   std::vector<std::string> grids;
   bool preset = false, pareto_only = false, json = false;
   int n_threads = 0;
+  VerifyOptions verify;
 };
 
 struct Finished {
@@ -38,6 +41,7 @@ struct Finished {
   std::vector<std::string> left_out;  // of the preset: not recorded
   Replay replay;
   std::vector<size_t> order;  // by mean steps
+  std::optional<Verification> verification;
 };
 
 // The preset without the rules that this recording cannot answer, which are named.
@@ -64,8 +68,9 @@ Result<std::vector<GridRule>> rules_of(const ReplayCall& call) {
   }
   PLUMB_ASSIGN(std::vector<GridRule> rules, expand_rules(call.rules, grids));
   if (rules.empty() && !call.preset)
-    return input_error("replay: found no rule, expected --rule EXPR, --grid SCALAR=LOW:HIGH:N or "
-                       "--preset");
+    return input_error(
+        "replay: found no rule, expected --rule EXPR, --grid SCALAR=LOW:HIGH:N or "
+        "--preset");
   return rules;
 }
 
@@ -92,6 +97,10 @@ Result<Finished> replay_call(const ReplayCall& call) {
   for (const RuleOutcome& outcome : outcomes) means.push_back(outcome.mean_steps());
   std::stable_sort(finished.order.begin(), finished.order.end(),
                    [&](size_t a, size_t b) { return means[a] < means[b]; });
+  if (call.verify.n_rules > 0) {
+    PLUMB_ASSIGN(finished.verification,
+                 verify_replay(reader, finished.recordings, outcomes, finished.order, call.verify));
+  }
   return finished;
 }
 
@@ -102,6 +111,7 @@ Table table_of(const Finished& finished, bool for_people) {
       {.name = "p10_steps", .heading = "10 %", .type = CellType::kInteger},
       {.name = "p50_steps", .heading = "50 %", .type = CellType::kInteger},
       {.name = "p90_steps", .heading = "90 %", .type = CellType::kInteger},
+      {.name = "mflops", .heading = "MFLOPs", .unit = "a token", .digits = 4},
       {.name = "no_exit_rate", .heading = "no exit", .digits = 3},
       {.name = "nats_per_token", .heading = "nats/token", .digits = 6},
       {.name = "perplexity", .digits = 6},
@@ -117,29 +127,40 @@ Table table_of(const Finished& finished, bool for_people) {
   const ReplayBaseline& base = finished.replay.baseline;
   for (const size_t i : finished.order) {
     const RuleOutcome& o = finished.replay.outcomes[i];
-    std::vector<Cell> cells = {
-        for_people ? rule_label(o.rule) : o.rule.canonical(), o.mean_steps(),
-        int64_t{o.quantile_steps(0.1)}, int64_t{o.quantile_steps(0.5)},
-        int64_t{o.quantile_steps(0.9)}, o.share(o.no_exit), o.nats_per_token(), o.perplexity(),
-        o.nats_per_token() - base.full_nats(), o.nats_per_token() - base.best_nats(),
-        o.share(o.wasted_steps), o.share(o.early), o.share(o.wrong_argmax),
-        std::string(o.hindsight ? "oracle" : o.pareto ? "*" : "")};
+    std::vector<Cell> cells = {for_people ? rule_label(o.rule) : o.rule.canonical(),
+                               o.mean_steps(),
+                               int64_t{o.quantile_steps(0.1)},
+                               int64_t{o.quantile_steps(0.5)},
+                               int64_t{o.quantile_steps(0.9)},
+                               finished.replay.flops_per_token(o) / 1e6,
+                               o.share(o.no_exit),
+                               o.nats_per_token(),
+                               o.perplexity(),
+                               o.nats_per_token() - base.full_nats(),
+                               o.nats_per_token() - base.best_nats(),
+                               o.share(o.wasted_steps),
+                               o.share(o.early),
+                               o.share(o.wrong_argmax),
+                               std::string(o.hindsight ? "oracle"
+                                           : o.pareto  ? "*"
+                                                       : "")};
     if (!for_people) cells.emplace_back(finished.rules[i].family), cells.emplace_back(o.tokens);
     table.add_row(std::move(cells));
   }
   return table;
 }
 
+Json number_or_null(double value) { return std::isnan(value) ? Json() : Json(value); }
+
 Json json_of_rule(const Finished& finished, size_t i) {
   const RuleOutcome& o = finished.replay.outcomes[i];
   const ReplayBaseline& base = finished.replay.baseline;
-  int64_t core_steps = 0;
-  for (size_t step = 0; step < o.exits.size(); ++step)
-    core_steps += static_cast<int64_t>(step) * o.exits[step];
   return {{"rule", o.rule.canonical()},
           {"family", finished.rules[i].family},
           {"tokens", o.tokens},
-          {"core_steps", core_steps},
+          {"core_steps", o.core_steps()},
+          {"readouts", o.readouts},
+          {"flops_per_token", number_or_null(finished.replay.flops_per_token(o))},
           {"mean_steps", o.mean_steps()},
           {"p10_steps", o.quantile_steps(0.1)},
           {"p50_steps", o.quantile_steps(0.5)},
@@ -162,20 +183,22 @@ Json json_of(const Finished& finished) {
   const auto mean = [&](double sum) { return sum / static_cast<double>(base.tokens); };
   Json rules = Json::array();
   for (const size_t i : finished.order) rules.push_back(json_of_rule(finished, i));
-  return {{"recordings", describe_recordings(finished.recordings)},
-          {"tokens", base.tokens},
-          {"max_steps", finished.replay.n_steps},
-          {"caveat", kTeacherForced},
-          {"cost", kCost},
-          {"left_out", finished.left_out},
-          {"baseline",
-           {{"full_nats", base.full_nats()},
-            {"full_perplexity", std::exp(base.full_nats())},
-            {"oracle_ce_nats", base.best_nats()},
-            {"oracle_ce_mean_steps", mean(static_cast<double>(base.best_steps))},
-            {"oracle_safe_nats", mean(base.safe_nll_sum)},
-            {"oracle_safe_mean_steps", mean(static_cast<double>(base.safe_steps))}}},
-          {"rules", rules}};
+  Json report = {{"recordings", describe_recordings(finished.recordings)},
+                 {"tokens", base.tokens},
+                 {"max_steps", finished.replay.n_steps},
+                 {"caveat", kTeacherForced},
+                 {"cost", kCost},
+                 {"left_out", finished.left_out},
+                 {"baseline",
+                  {{"full_nats", base.full_nats()},
+                   {"full_perplexity", std::exp(base.full_nats())},
+                   {"oracle_ce_nats", base.best_nats()},
+                   {"oracle_ce_mean_steps", mean(static_cast<double>(base.best_steps))},
+                   {"oracle_safe_nats", mean(base.safe_nll_sum)},
+                   {"oracle_safe_mean_steps", mean(static_cast<double>(base.safe_steps))}}},
+                 {"rules", rules}};
+  if (finished.verification) report["verify"] = json_of(*finished.verification);
+  return report;
 }
 
 void print_text(const Finished& finished) {
@@ -190,6 +213,7 @@ void print_text(const Finished& finished) {
   if (!finished.left_out.empty())
     fmt::print("Left out of the preset, not recorded: {}.\n", fmt::join(finished.left_out, "; "));
   fmt::print("{}\n{}\n", kTeacherForced, kCost);
+  if (finished.verification) print_verification(*finished.verification);
 }
 
 Status check_output(const std::string& output) {
@@ -198,10 +222,17 @@ Status check_output(const std::string& output) {
   return input_error("{}: found the ending '{}', expected .csv or .json", output, ending);
 }
 
-Status run(const ReplayCall& call) {
+Status run(ReplayCall& call) {
   PLUMB_RETURN_IF_ERROR(check_output(call.output));
   if (call.n_threads < 0)
     return input_error("replay: found --threads {}, expected 0 or more", call.n_threads);
+  if (call.verify.n_rules < 0 || call.verify.live.max_tokens < 0)
+    return input_error("replay: found --verify {} --verify-tokens {}, expected 0 or more",
+                       call.verify.n_rules, call.verify.live.max_tokens);
+  call.verify.live.threads = call.n_threads;
+  call.verify.live.note = [](const std::string& text) {
+    std::fprintf(stderr, "plumb: note: %s\n", text.c_str());
+  };
   PLUMB_ASSIGN(const Finished finished, replay_call(call));
   if (!call.output.empty()) {
     const bool csv = call.output.ends_with(".csv");
@@ -235,6 +266,19 @@ void add_replay(CLI::App& program, Action& action) {
   verb->add_flag("--pareto", call->pareto_only, "List only the rules on the Pareto front");
   verb->add_option("-o,--output", call->output, "Write all numbers to FILE.csv or FILE.json");
   verb->add_option("--threads", call->n_threads, "0: all; never changes a result");
+  verb->add_option("--verify", call->verify.n_rules,
+                   "Run N of the rules live on the recorded model and text, a token at a time, and "
+                   "report where replay disagrees")
+      ->type_name("N");
+  verb->add_option("--verify-tokens", call->verify.live.max_tokens,
+                   "Tokens of each text that are run live, in whole windows; 0: all")
+      ->capture_default_str();
+  verb->add_option("--verify-cache", call->verify.live.cache,
+                   "Cache strategy of the live runs; default: the recording's, else latest")
+      ->type_name("STRATEGY");
+  verb->add_option("--verify-model", call->verify.live.model,
+                   "Where the model is now, if not where it was recorded")
+      ->type_name("MODEL");
   verb->add_flag("--json", call->json, "Print JSON");
   verb->footer("Scalars of a rule: " + scalar_names() + ".\n" + kTeacherForced);
   verb->callback([call, &action] { action = [call] { return run(*call); }; });

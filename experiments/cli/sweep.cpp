@@ -12,7 +12,7 @@ namespace plumb::cli {
 namespace {
 
 struct SweepOptions {
-  std::string spec_file, models, texts, num_steps, seeds, dtypes, states, caches, rules, segment_lens, mem_lens, lags;
+  std::string spec_file, models, texts, num_steps, seeds, dtypes, states, caches, rules, warm_starts, readouts, segment_lens, mem_lens, lags;
   SweepSpec spec;  // the flags that need no parsing
   bool dry_run = false, json = false;
   std::vector<std::string> given;  // names of the flags on the command line
@@ -62,6 +62,8 @@ Result<SweepSpec> assemble(const SweepOptions& options) {
   if (!options.states.empty()) spec.states = split_list(options.states);
   if (!options.caches.empty()) spec.caches = split_list(options.caches);
   if (!options.rules.empty()) spec.rules = split_list(options.rules, ';');
+  if (!options.warm_starts.empty()) spec.continuous_compute = split_list(options.warm_starts);
+  if (!options.readouts.empty()) spec.readouts = split_list(options.readouts);
   if (std::find(options.given.begin(), options.given.end(), "--num-steps") != options.given.end()) {
     PLUMB_ASSIGN(spec.num_steps, parse_int_list(options.num_steps, "--num-steps", 0, kMaxDepth));
   }
@@ -165,6 +167,8 @@ void add_sweep(CLI::App& program, Action& action) {
   verb->add_option("--cache", options->caches, "cache strategies; sequential scoring only");
   verb->add_option("--cache-index", spec.cache_index, "recurrence (default) or upstream");
   verb->add_option("--rule", options->rules, "exit rules, separated by \";\"; sequential scoring only");
+  verb->add_option("--continuous-compute", options->warm_starts, "off (default), on: begin each token from the last one's state; sequential scoring only");
+  verb->add_option("--readout", options->readouts, "f32 (default), bf16: logits rounded to bf16, as a model run in bf16 hands them over");
   verb->add_option("--segment-len", options->segment_lens, "segment lengths in tokens, families with segment memory");
   verb->add_option("--mem-len", options->mem_lens, "memory lengths in tokens, families with segment memory");
   verb->add_option("--scoring", spec.scoring, "parallel or sequential (default: parallel unless an axis needs a cache)");

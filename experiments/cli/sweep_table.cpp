@@ -15,21 +15,37 @@ namespace {
 Cell cell_of(const std::optional<double>& value) { return value ? Cell(*value) : Cell(); }
 Json json_of(const std::optional<double>& value) { return value ? Json(*value) : Json(); }
 
+// Columns that say nothing are left out: cache and rule where no point has one.
 Table make_table(const std::vector<DepthPerplexityRow>& rows) {
-  Table table({{.name = "model", .type = CellType::kText},
-               {.name = "text", .type = CellType::kText},
-               {.name = "dtype", .type = CellType::kText},
-               {.name = "seed", .type = CellType::kInteger},
-               {.name = "num_steps", .heading = "depth", .type = CellType::kInteger},
-               {.name = "tokens", .type = CellType::kInteger},
-               {.name = "perplexity", .digits = 6},
-               {.name = "ci_low", .heading = "95 % from", .digits = 6},
-               {.name = "ci_high", .heading = "to", .digits = 6},
-               {.name = "nats_per_token", .heading = "nats/token", .digits = 6},
-               {.name = "bits_per_byte", .heading = "bits/byte", .digits = 5}});
-  for (const DepthPerplexityRow& row : rows)
-    table.add_row({row.model, row.text, row.dtype, row.seed, row.num_steps ? Cell(*row.num_steps) : Cell(), row.tokens, row.perplexity,
-                   cell_of(row.ci_low), cell_of(row.ci_high), row.nats_per_token, cell_of(row.bits_per_byte)});
+  const auto any = [&](auto&& has) { return std::any_of(rows.begin(), rows.end(), has); };
+  const bool caches = any([](const DepthPerplexityRow& row) { return !row.cache.empty(); });
+  const bool rules = any([](const DepthPerplexityRow& row) { return !row.num_steps || !row.rule.empty(); });
+  std::vector<TableColumn> columns = {{.name = "model", .type = CellType::kText},
+                                      {.name = "text", .type = CellType::kText},
+                                      {.name = "dtype", .type = CellType::kText},
+                                      {.name = "seed", .type = CellType::kInteger}};
+  if (caches) columns.push_back({.name = "cache", .type = CellType::kText});
+  if (rules) columns.push_back({.name = "rule", .type = CellType::kText});
+  columns.push_back({.name = "num_steps", .heading = "depth", .type = CellType::kInteger});
+  if (rules) columns.push_back({.name = "mean_steps", .heading = "mean", .unit = "steps", .digits = 4});
+  columns.push_back({.name = "tokens", .type = CellType::kInteger});
+  columns.push_back({.name = "perplexity", .digits = 6});
+  columns.push_back({.name = "ci_low", .heading = "95 % from", .digits = 6});
+  columns.push_back({.name = "ci_high", .heading = "to", .digits = 6});
+  columns.push_back({.name = "nats_per_token", .heading = "nats/token", .digits = 6});
+  columns.push_back({.name = "bits_per_byte", .heading = "bits/byte", .digits = 5});
+  Table table(std::move(columns));
+  for (const DepthPerplexityRow& row : rows) {
+    std::vector<Cell> cells = {row.model, row.text, row.dtype, row.seed};
+    if (caches) cells.emplace_back(row.cache);
+    if (rules) cells.emplace_back(row.rule);
+    cells.push_back(row.num_steps ? Cell(*row.num_steps) : Cell());
+    if (rules) cells.push_back(cell_of(row.mean_steps));
+    for (Cell cell : {Cell(row.tokens), Cell(row.perplexity), cell_of(row.ci_low), cell_of(row.ci_high), Cell(row.nats_per_token),
+                      cell_of(row.bits_per_byte)})
+      cells.push_back(std::move(cell));
+    table.add_row(std::move(cells));
+  }
   return table;
 }
 

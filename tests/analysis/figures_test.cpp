@@ -257,6 +257,85 @@ TEST_F(Figures, StepsAreFoundHoweverFarApart) {
   EXPECT_EQ(numbers()[0][0][6], 5);
 }
 
+// A finished point that scored a token at a time.
+void finish_over_cache(MadeUpSweep& sweep, const std::string& cache, double nats,
+                       int64_t kv_bytes_per_token, double tokens_per_second) {
+  Setting setting = made_up_setting();
+  setting.scoring = "sequential", setting.cache = cache, setting.cache_index = "recurrence";
+  const int64_t id = sweep.plan(setting, 8);
+  must(sweep.writer().claim_points({id}, {}));
+  for (int64_t chunk = 0; chunk < 2; ++chunk) {
+    PointChunk part{.point_id = id, .n_tokens = 128, .n_bytes = 512};
+    part.nll_sum_nats = 128 * nats;
+    part.n_inputs = 256, part.kv_bytes = 256 * kv_bytes_per_token;
+    part.elapsed_ms = 256 * 1000 / tokens_per_second;
+    must(sweep.writer().write_chunk({.run_id = sweep.run_id(),
+                                     .chunk_index = chunk,
+                                     .first_token = chunk * 128,
+                                     .points = {part}}));
+  }
+  must(sweep.writer().finish_point(id, {.mean_steps = 8.0}));
+}
+
+TEST_F(Figures, CacheStrategiesAreARowEach) {
+  MadeUpSweep sweep(file("out.db"));
+  sweep.finish(made_up_setting(), 8, 3.0);  // parallel: no cache, no row
+  EXPECT_NE(error_of(draw("cache")).find("no finished point that scored over a cache"),
+            std::string::npos);
+  finish_over_cache(sweep, "compress-s2", 3.2, 3 * 1024, 120);
+  finish_over_cache(sweep, "full", 3.0, 10 * 1024, 80);
+  finish_over_cache(sweep, "latest-compress-s1", 3.9, 2 * 1024, 125);
+  must(draw("cache"));
+  const Blocks blocks = numbers();
+  ASSERT_EQ(blocks[0].size(), 3u);
+  // The largest first: KiB a token, tokens a second, perplexity, steps.
+  EXPECT_EQ(blocks[0][0][1], 10);
+  EXPECT_NEAR(blocks[0][0][2], 80, 1e-9);
+  EXPECT_NEAR(blocks[0][0][3], std::exp(3.0), 1e-9);
+  EXPECT_EQ(blocks[0][0][4], 8);
+  EXPECT_EQ(blocks[0][2][1], 2);
+  EXPECT_TRUE(has("set ytics ('full' 0, 'compress-s2' 1, 'latest-compress-s1' 2)"));
+  EXPECT_TRUE(has("depth 8"));
+  EXPECT_GT(slurp(file("figure.png")).size(), 10000u);
+}
+
+TEST_F(Figures, JitterCountsTheExitsThatMove) {
+  MadeUpSweep sweep(file("out.db"));
+  // Of 20 tokens, kl falls below 0.01 at step 3, but for the first 5 in bf16 at step 4.
+  const auto record = [&](const Setting& setting, int64_t n_late) {
+    sweep.record(setting, 8, 20, [&](int64_t pos, int32_t step) {
+      StepRecord row = converging(pos, step);
+      row.nll = 2, row.top1_id = 1, row.p1 = 0.5F, row.p2 = 0.1F, row.minp_kl = row.kl_prev;
+      row.kl_prev = step < 3 + (pos < n_late ? 1 : 0) ? 1 : 0.001F;
+      return row;
+    });
+  };
+  Setting setting = made_up_setting();
+  record(setting, 0);
+  EXPECT_NE(error_of(draw("jitter")).find("no text that was recorded at two precisions"),
+            std::string::npos);
+  setting.extra_json = R"({"readout":"bf16"})";
+  record(setting, 5);
+  must(draw("jitter", {.rules = "kl<0.01"}));
+  const Blocks blocks = numbers();
+  ASSERT_EQ(blocks.size(), 2u);  // a curve of one point, and the moves
+  EXPECT_EQ(blocks[0][0][0], 3);
+  EXPECT_EQ(blocks[0][0][1], 25);
+  EXPECT_EQ(blocks[0][0][2], 0.25);
+  for (const auto& row : blocks[1]) {
+    if (row[0] != 0) {
+      EXPECT_EQ(row[1], row[0] == 1 ? 25 : 0) << row[0];
+    }
+  }
+  EXPECT_TRUE(has("f32 → f32, logits bf16"));
+  must(draw("jitter", {}, "usual"));
+  EXPECT_EQ(numbers("usual").size(), 8u);
+  setting.extra_json = "{}", setting.dtype = "bf16";
+  record(setting, 2);
+  must(draw("jitter", {}, "both"));
+  EXPECT_TRUE(has("f32 → bf16", "both"));
+}
+
 TEST_F(Figures, TheDeepestRecordingOfASettingIsDrawn) {
   MadeUpSweep sweep(file("out.db"));
   for (const int32_t depth : {4, 8, 2})

@@ -45,6 +45,16 @@ Recording random_recording(uint32_t seed, size_t n_tokens, int n_steps, std::vec
   return recording;
 }
 
+int64_t readouts_by_hand(const Rule& rule, int step) {
+  if (!needs(rule.required(), Inputs::kLogits) || needs(rule.required(), Inputs::kHindsight))
+    return 1;
+  int64_t n = 0;
+  bool read_here = false;
+  for (int k = 1; k <= step; ++k)
+    if (rule.is_check_step(k, false)) ++n, read_here = k == step;
+  return n + (read_here ? 0 : 1);
+}
+
 // The obvious version: one rule, one token, one check at a time.
 RuleOutcome by_hand(const Recording& recording, const Rule& rule) {
   RuleOutcome out{.rule = rule};
@@ -60,6 +70,10 @@ RuleOutcome by_hand(const Recording& recording, const Rule& rule) {
     out.wrong_argmax += top1[static_cast<size_t>(step) - 1] != top1.back();
     int safe = recording.n_steps;
     while (safe > 1 && top1[static_cast<size_t>(safe) - 2] == top1.back()) --safe;
+    const int64_t readouts = readouts_by_hand(rule, step);
+    out.readouts += readouts;
+    out.step_keys += step * (static_cast<int64_t>(token) + 1);
+    out.readout_keys += readouts * (static_cast<int64_t>(token) + 1);
     out.early += step < safe;
     out.wasted_steps += std::max(0, step - safe);
   }
@@ -74,6 +88,9 @@ void expect_equal(const RuleOutcome& a, const RuleOutcome& b) {
   EXPECT_EQ(a.early, b.early);
   EXPECT_EQ(a.wrong_argmax, b.wrong_argmax);
   EXPECT_EQ(a.wasted_steps, b.wasted_steps);
+  EXPECT_EQ(a.readouts, b.readouts);
+  EXPECT_EQ(a.step_keys, b.step_keys);
+  EXPECT_EQ(a.readout_keys, b.readout_keys);
   EXPECT_EQ(a.nll_sum, b.nll_sum);  // the same numbers in the same order
 }
 
@@ -154,6 +171,35 @@ TEST(Replay, CountsWhatCanBeCountedByHand) {
   EXPECT_FALSE(fixed.pareto);  // the same mean depth, more loss
   EXPECT_FALSE(never.pareto);
   EXPECT_FALSE(replay.outcomes[3].pareto);  // oracles are not in the running
+}
+
+TEST(Replay, FlopsCountStepsReadoutsAndKeys) {
+  Recording recording = two_tokens();
+  const std::vector<Rule> rules =
+      rules_of("fixed=2; kl<0.3; latent-diff<0; kl<0.05 @every=2,max=2; oracle-safe");
+  recording.lags = {2};
+  recording.lagged = random_recording(1, 2, 3, {2}).lagged;
+  const Replay unknown = must(replay_rules(std::span(&recording, 1), rules, {}));
+  EXPECT_TRUE(std::isnan(unknown.flops_per_token(unknown.outcomes[0])));
+  recording.cost = ModelRecord{.prelude_flops = 1e6,
+                               .step_flops = 1e4,
+                               .readout_flops = 1e2,
+                               .prelude_key_flops = 10,
+                               .step_key_flops = 1,
+                               .readout_key_flops = 0.1};
+  const Replay replay = must(replay_rules(std::span(&recording, 1), rules, {}));
+  const auto flops = [&](size_t i) { return 2 * replay.flops_per_token(replay.outcomes[i]); };
+  // The first token attends to itself, the second to both: 3 keys. Two steps and a readout each.
+  const double preludes = 2e6 + 3 * 10;
+  EXPECT_DOUBLE_EQ(flops(0), preludes + 4 * 1e4 + (2 + 4) * 1 + 2 * 1e2 + 3 * 0.1);
+  // Leaves after 3 checks and after 1, each with a readout.
+  EXPECT_DOUBLE_EQ(flops(1), preludes + 4 * 1e4 + (3 + 2) * 1 + 4 * 1e2 + (3 + 2) * 0.1);
+  // Never fires and looks at states alone: three steps, read out at the end only.
+  EXPECT_DOUBLE_EQ(flops(2), preludes + 6 * 1e4 + (3 + 6) * 1 + 2 * 1e2 + 3 * 0.1);
+  // Checked at step 1 in vain, ends at 2 without a check: two readouts.
+  EXPECT_DOUBLE_EQ(flops(3), preludes + 4 * 1e4 + (2 + 4) * 1 + 4 * 1e2 + (2 + 4) * 0.1);
+  // An oracle is charged one readout.
+  EXPECT_EQ(replay.outcomes[4].readouts, 2);
 }
 
 TEST(Replay, NamesWhatWasNotRecorded) {

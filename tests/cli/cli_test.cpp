@@ -1,4 +1,6 @@
 // The built program, as a user calls it: exit status, one sentence on stderr, JSON on stdout.
+#include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tests/cli/cli_fixture.h"
@@ -94,7 +96,7 @@ TEST_F(Cli, ARuleStopsTokensEarlyAndIsRecordedWithItsNumbers) {
 
 TEST_F(Cli, PlotsFromTheFileAndKeepsTheScript) {
   ASSERT_EQ(call("sweep --model " + kModel + " --text " + kText + " --num-steps 1,2,4 --window 64 --max-tokens 300 --record steps --db " + path("f.db")).status, 0);
-  for (const char* figure : {"depth-perplexity", "steps"}) {
+  for (const char* figure : {"depth-perplexity", "steps", "exit-histogram", "exit-cdf", "heatmap", "pareto", "exit-surprisal"}) {
     const Answer answer = call("plot " + path("f.db") + " " + figure + " -o " + path(std::string(figure) + ".png"));
     EXPECT_EQ(answer.status, 0) << answer.err;
     EXPECT_EQ(file_text(path(std::string(figure) + ".png")).substr(1, 3), "PNG");
@@ -102,6 +104,76 @@ TEST_F(Cli, PlotsFromTheFileAndKeepsTheScript) {
     EXPECT_TRUE(std::filesystem::exists(path(std::string(figure) + ".dat")));
   }
   refuse("plot " + path("f.db") + " nonsense -o " + path("x.png"), "depth-perplexity");
+}
+
+TEST_F(Cli, ABatchFromAFileIsTheSameTogetherAndOneByOne) {
+  std::ofstream(path("prompts.txt")) << "The sea\nif (x)\n1 + 2 =\nOnce\n";
+  const auto tokens = [&](const std::string& flags) {
+    const Answer answer = call("generate " + kModel + " --prompts " + path("prompts.txt") +
+                               " --max-new-tokens 8 --eos none --json " + flags);
+    EXPECT_EQ(answer.status, 0) << answer.err;
+    auto json = nlohmann::json::parse(answer.out);
+    EXPECT_EQ(json["tokens"].size(), 4u);
+    return std::pair(json["tokens"], json["steps"]);
+  };
+  EXPECT_EQ(tokens("--rule 'kl<1e-2'"), tokens("--rule 'kl<1e-2' --in-flight 1"));
+  EXPECT_EQ(tokens("").first, tokens("--draft-steps 1 --lookahead 3").first);
+  std::ofstream(path("gap.txt")) << "The sea\n\nOnce\n";
+  refuse("generate " + kModel + " --prompts " + path("gap.txt"), "line 2 is empty");
+  refuse("generate " + kModel + " --prompts " + path("none.txt"), "none.txt");
+  refuse("generate " + kModel + " --prompts " + path("gap.txt") + " --prompt x", "one of --prompt");
+}
+
+TEST_F(Cli, RefusesHaltingThatCannotBe) {
+  const std::string generate = "generate " + kModel + " --ids 5,6,7 --max-new-tokens 3 ";
+  refuse(generate + "--rule 'nonsense<1'", "unknown scalar 'nonsense'");
+  refuse(generate + "--rule 'kl<nan'", "finite number");
+  refuse(generate + "--criterion kl --threshold nan", "finite number");
+  refuse(generate + "--cache compress-s0", "compress-s needs a whole number from 1");
+  refuse(generate + "--cache compress-s99999999999", "compress-s needs a whole number");
+  refuse(generate + "--cache bogus", "known: full, latest");
+  refuse(generate + "--rule 'gate>=0.5'", "gate needs the model's own halting gate");
+  refuse(generate + "--rule oracle-ce", "cannot know");
+  refuse(generate + "--draft-steps 0 --lookahead 0", "--lookahead is 0");
+  const std::string sweep = "sweep --model " + kModel + " --text " + kText + " --db " + path("h.db") +
+                            " --max-tokens 40 --window 16 ";
+  refuse(sweep + "--num-steps 4 --cache compress-s0", "compress-s needs a whole number");
+  refuse(sweep + "--num-steps 4 --rule 'gate>=0.5'", "gate");
+  refuse(sweep + "--num-steps 4 --rule kl --scoring parallel", "sequential");
+  refuse(sweep + "--num-steps 4 --continuous-compute maybe", "expected off or on");
+  refuse(sweep + "--num-steps 4 --readout f16", "expected f32 or bf16");
+}
+
+TEST_F(Cli, ReplayVerifiesItselfAgainstALiveRun) {
+  ASSERT_EQ(call("sweep --model " + kModel + " --text " + kText + " --num-steps 8 --window 32 "
+                 "--max-tokens 200 --threads 1 --record steps --db " + path("v.db")).status, 0);
+  const Answer answer = call("replay " + path("v.db") +
+                             " --rule 'kl<1e-3;entropy<-1;kl<0.1;latent-diff<0.05' --verify 4 --threads 1 --json");
+  ASSERT_EQ(answer.status, 0) << answer.err;
+  const auto json = nlohmann::json::parse(answer.out);
+  const auto& verify = json["verify"];
+  EXPECT_EQ(verify["cache"], "latest");
+  EXPECT_EQ(verify["tokens"], 199);
+  EXPECT_LT(verify["full_depth_largest_nats_apart"].get<double>(), 1e-5);
+  ASSERT_EQ(verify["rules"].size(), 4u);
+  for (const auto& rule : verify["rules"]) {
+    EXPECT_LE(rule["other_exit_rate"].get<double>(), 1.0);
+    if (rule["rule"].get<std::string>().find("entropy<-1") == std::string::npos) continue;
+    // A threshold that never fires is full depth both ways, and is reported as no exit.
+    EXPECT_EQ(rule["other_exit_rate"], 0);
+    EXPECT_EQ(rule["no_exit_rate_live"], 1);
+    EXPECT_EQ(rule["no_exit_rate_replay"], 1);
+    EXPECT_LT(std::abs(rule["nats_live_minus_replay"].get<double>()), 1e-6);
+  }
+  for (const auto& rule : json["rules"]) {
+    EXPECT_GT(rule["flops_per_token"].get<double>(), 1e6);
+    if (rule["rule"].get<std::string>().find("entropy<-1") != std::string::npos) {
+      EXPECT_EQ(rule["no_exit_rate"], 1);
+    }
+  }
+  refuse("replay " + path("v.db") + " --rule 'gate>=0.5'", "gate");
+  refuse("replay " + path("v.db") + " --rule 'kl<0.1 @every=2'", "which was not recorded");
+  refuse("replay " + path("v.db") + " --rule kl --verify=-1", "--verify");
 }
 
 TEST_F(Cli, TokenizeAndBack) {

@@ -52,28 +52,41 @@ TEST(ScoreSequential, AtFixedDepthWithAFullCacheIsScoringTheWholeWindow) {
   }
 }
 
-TEST(ScoreSequential, EqualsTheReferencesTokenByTokenExits) {
-  const auto opened = open_golden_model("raven/huginn_a");
-  const auto ids = golden("raven/generation.safetensors", "huginn_a.prefill.ids");
-  const auto logits = golden("raven/generation.safetensors", "prefill.logits");
-  const Json& record = records()["cases"]["huginn_a"]["prefill_adaptive"]["kl@0.02|latest-m4"];
-  std::vector<int32_t> tokens(ids.data.begin(), ids.data.end());
-  const size_t n = tokens.size(), v = static_cast<size_t>(logits.shape[1]);
-  tokens.push_back(17);
-  const Rule rule = must_parse("kl<0.02");
-  SequentialRequest request{
-      .num_steps = 16, .rule = &rule, .cache = "latest-m4", .cache_index = CacheIndex::kUpstream};
-  StateOptions state;
-  state.kind = test::tape("huginn_a.tape");
-  const auto got = must_score(opened, {{{0, n, 0}, tokens}}, request, state)[0];
-  EXPECT_EQ(got.exit_steps, record["steps"].get<std::vector<int>>());
-  for (size_t t = 0; t < n; ++t) {
-    std::vector<float> row(logits.data.begin() + static_cast<std::ptrdiff_t>(t * v),
-                           logits.data.begin() + static_cast<std::ptrdiff_t>((t + 1) * v));
-    const double target = row[static_cast<size_t>(tokens[t + 1])];
-    const Distribution p = read_distribution(row, row);
-    EXPECT_NEAR(got.nll[t], p.log_z + p.max_logit - target, 2e-4) << t;
+// Logits are compared through the loss of the next token.
+TEST(ScoreSequential, EqualsTheReferencesTokenByTokenExitsAndLogits) {
+  int compared = 0;
+  for (const std::string name : {"huginn_a", "huginn_b"}) {
+    const auto opened = open_golden_model("raven/" + name);
+    const auto ids = golden("raven/generation.safetensors", name + ".prefill.ids");
+    for (const auto& [label, record] : records()["cases"][name]["prefill_adaptive"].items()) {
+      SCOPED_TRACE(name + " " + label);
+      const auto logits =
+          golden(fmt::format("raven/{}.prefill_adaptive.safetensors", name),
+                 fmt::format("prefill/{}/logits", label));
+      std::vector<int32_t> tokens(ids.data.begin(), ids.data.end());
+      const size_t n = tokens.size(), v = static_cast<size_t>(logits.shape.back());
+      tokens.push_back(17);
+      const Rule rule = must_parse(fmt::format("{}<{}", record["criterion"].get<std::string>(),
+                                               record["threshold"].get<double>()));
+      SequentialRequest request{.num_steps = record["max_steps"],
+                                .rule = &rule,
+                                .cache = record["strategy"],
+                                .cache_index = CacheIndex::kUpstream};
+      StateOptions state;
+      state.kind = test::tape(name + ".tape");
+      const auto got = must_score(opened, {{{0, n, 0}, tokens}}, request, state)[0];
+      EXPECT_EQ(got.exit_steps, record["steps"].get<std::vector<int>>());
+      for (size_t t = 0; t < n; ++t) {
+        std::vector<float> row(logits.data.begin() + static_cast<std::ptrdiff_t>(t * v),
+                               logits.data.begin() + static_cast<std::ptrdiff_t>((t + 1) * v));
+        const double target = row[static_cast<size_t>(tokens[t + 1])];
+        const Distribution p = read_distribution(row, row);
+        EXPECT_NEAR(got.nll[t], p.log_z + p.max_logit - target, 2e-4) << t;
+      }
+      ++compared;
+    }
   }
+  EXPECT_EQ(compared, 6);
 }
 
 TEST(ScoreSequential, WindowsSideBySideGetWhatTheyGetAlone) {

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "core/store/schema.h"
 #include "tests/core/store/store_fixture.h"
 
 namespace plumb {
@@ -65,11 +66,35 @@ TEST_F(Open, DamagedHeaderIsASentence) {
   expect_error(result.error(), {file().string()});
 }
 
+// A reader in the writer's own process once dropped the writer's locks, so that the next process to
+// look at the file deleted the log that the writer went on writing to.
+TEST_F(Open, ReadersInAnyProcessLeaveTheWritersLogAlone) {
+  int go[2];
+  ASSERT_EQ(::pipe(go), 0);
+  const pid_t other = ::fork();  // before anything is open: locks and their records are not shared
+  if (other == 0) {
+    char byte = 0;
+    const bool told = ::read(go[0], &byte, 1) == 1;
+    ::_exit(told && RunReader::open(file()).value().runs().value().size() == 1 ? 0 : 1);
+  }
+  RunWriter writing = writer();
+  must(writing.begin_run({}));
+  must(reader().runs());
+  ASSERT_EQ(::write(go[1], "x", 1), 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(other, &status, 0), other);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(std::filesystem::exists(file().string() + "-wal"));
+  must(writing.begin_run({}));
+  EXPECT_EQ(must(reader().runs()).size(), 2u);
+  ::close(go[0]), ::close(go[1]);
+}
+
 TEST_F(Open, OtherSchemaVersionIsRefusedByBoth) {
   { must(writer().begin_run({})); }
   { SQLite::Database(file().string(), SQLite::OPEN_READWRITE).exec("PRAGMA user_version = 7"); }
   for (const auto& error : {RunWriter::open(file(), {}).error(), RunReader::open(file()).error()})
-    expect_error(error, {file().string(), "schema version 7", "expected 1"});
+    expect_error(error, {file().string(), "schema version 7", fmt::format("expected {}", kSchemaVersion)});
 }
 
 TEST_F(Open, SomebodyElsesDatabaseIsRefusedAndUntouched) {
