@@ -57,11 +57,12 @@ class Model(nn.Module):
         return token_losses(self.transformer.ln_f(self.run("coda", state)), self.lm_head.weight, targets)
 
     def sample_steps(self, generator, progress):
-        """Log-normal Poisson plus one; its mean grows linearly from 1 to mean_steps."""
+        """Log-normal Poisson plus one; its mean grows linearly from 1 to mean_steps. From then on a single step is not drawn."""
         c, sigma = self.config, 0.5
         mean = max((c.mean_steps - 1) * min(progress / c.curriculum, 1.0), 1e-3)
         rate = math.exp(math.log(mean) - sigma ** 2 / 2 + sigma * torch.randn(1, generator=generator).item())
-        return min(1 + int(torch.poisson(torch.tensor([rate]), generator=generator)), c.max_steps)
+        steps = 1 + int(torch.poisson(torch.tensor([rate]), generator=generator))
+        return min(max(steps, 2 if progress > c.curriculum else 1), c.max_steps)
 
     def training_losses(self, ids, targets, generator, progress):
         steps = self.sample_steps(generator, progress)

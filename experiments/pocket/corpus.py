@@ -19,6 +19,7 @@ import subprocess
 import unicodedata
 from html.parser import HTMLParser
 
+EVALUATION_CODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "texts", "code.txt")
 FOLD = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "--", "\u2026": "...",
                       "\u00a0": " "})
 # part: (Debian package, licence, files inside)
@@ -88,12 +89,15 @@ def html_part(out, package, pattern):
 
 
 def code_part(out, package, pattern, n_bytes):
-    """Whole files in name order, tests left out, until n_bytes are taken."""
-    size = 0
+    """Whole files in name order until n_bytes are taken; no tests, and no file that the evaluation text quotes at length."""
+    size, held_out = 0, {line for line in open(EVALUATION_CODE, encoding="utf-8").read().split("\n") if len(line) >= 40}
     for path in sorted(glob.glob(f"{unpack(package, out)}/{pattern}")):
-        if "_test." in path or size > n_bytes:
+        if "_test." in path or size > n_bytes or not os.path.exists(path):  # a link out of the package
             continue
         text = open(path, encoding="utf-8", errors="replace").read().strip("\n")
+        long_lines = [line for line in text.split("\n") if len(line) >= 40]
+        if sum(line in held_out for line in long_lines) > 0.1 * len(long_lines):
+            continue
         size += len(text)
         yield re.sub(r"\n{3,}", "\n\n", text)
 

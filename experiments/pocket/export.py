@@ -60,7 +60,8 @@ def raven(c, weights, out, args):
         "mean_backprop_depth": c.max_steps, "effective_expected_depth": c.effective_depth,
         "init_values": {"std": std, "embedding": std, "embed_scale": c.dim ** 0.5,
                         "out_proj": std / (2 * c.effective_depth) ** 0.5},
-        "test_time_noise": 0, "test_time_noise_type": "fixed", "torch_dtype": "bfloat16"})
+        "test_time_noise": 0, "test_time_noise_type": "fixed", "bos_token_id": BEGIN, "eos_token_id": END,
+        "pad_token_id": PAD, "torch_dtype": "bfloat16"})
     write_weights(f"{out}/model.safetensors", weights)
     write_bpe(args.tokenizer, out)
     generation_config(out)

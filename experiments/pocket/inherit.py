@@ -2,9 +2,11 @@
 
     python inherit.py FIRST/model.safetensors --out START.pt [--byrne --bpe tokenizer.json --spike spike_tokenizer.json]
     python inherit.py FIRST/model.safetensors --out START.pt --raven --state-gain 0.8 --input-gain 0.6
+    python inherit.py CONVERTED/model.safetensors --out START.pt --april       # what `plumb convert` wrote
 
---raven keeps all of the first model but its second core block, and makes the adapter [state_gain * I | input_gain * as it was]: the state
-is carried from step to step and each step adds to it, where the first model forgot it within two.
+--raven keeps the first model's blocks (`train.py --set core=1` leaves its second core block out) and makes the adapter [state_gain * I | input_gain * as it was]: the state
+is carried from step to step and each step adds to it, where the first model forgot it within two. --april makes the converted adapter
+[0 | I] into [state_gain * I | I]: still the plain model at one step, whose state starts near zero, but further steps see the state at once.
 START.pt names the table as each architecture does; `train.py --start` takes what fits. For byrne, whose pieces are others, a piece's row
 is the mean of the rows of the BPE pieces that spell it; the numbers its hash reads (byrne.py) stay as drawn.
 """
@@ -14,6 +16,7 @@ import json
 import torch
 from safetensors.torch import load_file
 
+import april
 import byrne
 from bpe import ByteLevelBpe
 
@@ -36,7 +39,8 @@ def byrne_table(table, bpe_path, spike_path):
     return new
 
 
-def slow_raven(weights, state_gain, input_gain):
+def carry_state(weights, state_gain, input_gain):
+    """The adapter reads state_gain times the state, and input_gain times what it made of the prelude output."""
     adapter = weights["transformer.adapter.weight"].clone()
     dim = len(adapter)
     adapter[:, :dim] = state_gain * torch.eye(dim)
@@ -48,17 +52,20 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--april", action="store_true")
     parser.add_argument("--raven", action="store_true")
-    parser.add_argument("--state-gain", type=float, default=0.8)
-    parser.add_argument("--input-gain", type=float, default=0.6)
+    parser.add_argument("--state-gain", type=float, help="default: 0.8 for raven, 0.5 for april")
+    parser.add_argument("--input-gain", type=float, help="default: 0.6 for raven, 1 for april")
     parser.add_argument("--byrne", action="store_true")
     parser.add_argument("--bpe")
     parser.add_argument("--spike")
     args = parser.parse_args()
     weights = {n: t.float() for n, t in load_file(args.weights).items()}
     table = weights[NAMES[0]]
-    if args.raven:
-        model = slow_raven(weights, args.state_gain, args.input_gain)
+    if args.april:
+        model = april.from_published(carry_state(weights, args.state_gain or 0.5, args.input_gain or 1.0), april.Config())
+    elif args.raven:
+        model = carry_state(weights, args.state_gain or 0.8, args.input_gain or 0.6)
     elif args.byrne:
         model = {NAMES[1]: byrne_table(table, args.bpe, args.spike)}
     else:

@@ -8,6 +8,7 @@ continued or slowed without changing what it does. RUN gets log.txt, curve.csv a
 import argparse
 import importlib
 import os
+import signal
 import sys
 import time
 
@@ -133,6 +134,8 @@ def main():
     say("#", model.config, sum(p.numel() for p in model.parameters()), "parameters; torch", torch.__version__)
     if not args.no_compile:
         model.compile()
+    stopping = []  # SIGTERM: finish the step, save, leave
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     windows = Windows(args.data, args.context, args.seed)
     weight = torch.tensor([1.0, args.question_weight, args.answer_weight])
     sums, counts, extra_sums, since, began = torch.zeros(3), torch.zeros(3), {}, 0, time.time()
@@ -171,9 +174,13 @@ def main():
                     say("  held out", name, {d: round(v, 3) for d, v in by_depth.items()})
                     for depth, nats in by_depth.items():
                         print(step + 1, (step + 1) * ids.numel(), name, depth, f"{nats:.4f}", sep=",", file=curve)
+            began = time.time()
+        if (step + 1) % 50 == 0 or step + 1 == args.steps or stopping:
             save(f"{args.out}/checkpoint.pt", model=model.state_dict(), optimizers=[o.state_dict() for o in opts],
                  step=step + 1, config=vars(model.config), architecture=args.architecture)
-            began = time.time()
+            if stopping:
+                say(f"# stopped after step {step + 1}")
+                return
 
 
 if __name__ == "__main__":
