@@ -59,8 +59,7 @@ TEST(ModelCost, AWindowLimitsTheKeysOfItsBlock) {
   EXPECT_EQ(cost.flops(4, 2), 4.0 * (7 + 10));
 }
 
-// Published counts: act.md and crowfeather.md of the model cards; byrne's file less its rope
-// tables.
+// Published counts.
 TEST(SyntheticCheckpoints, HaveThePublishedNumberOfParameters) {
   const auto count = [](const char* name) { return synthetic_model(name).value().count(); };
   EXPECT_EQ(count("act-110m"), 110'209'281U);
