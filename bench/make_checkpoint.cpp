@@ -14,7 +14,8 @@ namespace {
 Status run(const std::string& name, const std::string& directory, DType dtype) {
   PLUMB_ASSIGN(const SyntheticModel model, synthetic_model(name));
   PLUMB_RETURN_IF_ERROR(write_synthetic(model, dtype, directory));
-  std::printf("%zu bytes of tensors in %s\n", model.count() * dtype_bytes(dtype), directory.c_str());
+  std::printf("%zu bytes of tensors in %s\n", model.count() * dtype_bytes(dtype),
+              directory.c_str());
   return ok_status();
 }
 
@@ -24,10 +25,12 @@ Status run(const std::string& name, const std::string& directory, DType dtype) {
 int main(int argc, char** argv) {
   const std::string dtype = argc > 3 ? argv[3] : "f32";
   if (argc < 3 || (dtype != "f32" && dtype != "bf16")) {
-    std::fprintf(stderr, "usage: make_checkpoint NAME OUT_DIR [f32|bf16]\nnames: %s\n", plumb::synthetic_names().c_str());
+    std::fprintf(stderr, "usage: make_checkpoint NAME OUT_DIR [f32|bf16]\nnames: %s\n",
+                 plumb::synthetic_names().c_str());
     return 2;
   }
-  const plumb::Status status = plumb::run(argv[1], argv[2], dtype == "bf16" ? plumb::DType::kBF16 : plumb::DType::kF32);
+  const plumb::Status status =
+      plumb::run(argv[1], argv[2], dtype == "bf16" ? plumb::DType::kBF16 : plumb::DType::kF32);
   if (status.ok()) return 0;
   std::fprintf(stderr, "make_checkpoint: %s\n", status.error().message.c_str());
   return status.error().kind == plumb::ErrorKind::kInput ? 2 : 1;

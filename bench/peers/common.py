@@ -112,13 +112,20 @@ class Report:
     def row(self, what, dtype, times, target=None, runs=None):
         peer_ms, plumb_ms = times
         row = {"what": what, "dtype": dtype, "peer_ms": peer_ms, "plumb_ms": plumb_ms, "times_faster": peer_ms / plumb_ms,
-               "target": target, "runs": runs}
+               "target": target, "runs": runs, "utc": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")}
         self.rows.append(row)
         wanted = "" if target is None else f"  (wanted {target} x)"
         print(f"  {what:<44} {dtype:<5} peer {peer_ms:10.1f} ms   plumb {plumb_ms:10.1f} ms   {row['times_faster']:7.2f} x{wanted}", flush=True)
 
     def write(self, path):
+        """Rows that were not measured again stay, if the file is of the same host, peer and model."""
         path = pathlib.Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            before = json.loads(path.read_text())
+            if all(before.get(k) == self.head[k] for k in ("peer", "model", "host", "cpu", "threads", "versions")):
+                fresh = {(row["what"], row["dtype"]) for row in self.rows}
+                self.rows = [row for row in before["rows"] if (row["what"], row["dtype"]) not in fresh] + self.rows
+                self.agreement = {**before["agreement"], **self.agreement}
         path.write_text(json.dumps({**self.head, "agreement": self.agreement, "rows": self.rows}, indent=1) + "\n")
         print(f"  written to {path}")

@@ -156,19 +156,20 @@ def adaptive_flags(depth, criterion, threshold):
     return ("--num-steps", depth, "--criterion", criterion, "--threshold", threshold, "--cache", "latest-m4", "--cache-index", "upstream")
 
 
-def time_adaptive(reference, plumb, report, vocab, name, depth, args):
+def time_adaptive(reference, plumb, name, vocab, args):
+    depth = 32
     prompt = ids(args.context, vocab, seed=2)
     flags = adaptive_flags(depth, args.criterion, args.threshold)
     tokens, steps, seconds = reference.adaptive(prompt, args.adaptive_tokens, depth, args.criterion, args.threshold)
     answer = plumb.generate(prompt, args.adaptive_tokens, name, *flags)
     same = answer["tokens"] == tokens and answer["steps"] == steps
-    report.agrees(f"adaptive generation at context {args.context}, {name}", {"same_tokens": answer["tokens"] == tokens, "reference_steps": steps, "plumb_steps": answer["steps"]})
+    REPORT.agrees(f"adaptive generation at context {args.context}, {name}", {"same_tokens": answer["tokens"] == tokens, "reference_steps": steps, "plumb_steps": answer["steps"]})
     if name == "f32":
         require(same, f"adaptive tokens {tokens[args.context:]} {steps} and {answer['tokens'][args.context:]} {answer['steps']}")
     # Each side over the steps it took: in bf16 they may differ.
     times = in_turns(lambda: statistics.mean(reference.adaptive(prompt, args.adaptive_tokens, depth, args.criterion, args.threshold)[2]) * 1e3,
                      lambda: plumb.decode_ms(prompt, args.adaptive_tokens, name, *flags), args.runs, warm_up=False)
-    report.row(f"adaptive token at context {args.context} ({args.criterion})", name, times, 50, args.runs)
+    REPORT.row(f"adaptive token at context {args.context} ({args.criterion})", name, times, 50, args.runs)
 
 
 def run(args, dtype_name):
@@ -178,21 +179,38 @@ def run(args, dtype_name):
     with tempfile.TemporaryDirectory() as scratch:
         plumb = Plumb(args.plumb, args.model, scratch, args.threads, ["--init-scale", "0"])
         agree(reference, plumb, REPORT, vocab, dtype_name == "f32")
-        text = ids(512, vocab)
-        times = in_turns(lambda: wall_ms(lambda: reference.logits(text, 32)), lambda: plumb.forward_ms(text, [32], dtype_name), args.runs)
-        REPORT.row("forward, 512 tokens, r=32", dtype_name, times, 2, args.runs)
-        prompt, n = ids(64, vocab, seed=1), args.decode_tokens
-        times = in_turns(lambda: statistics.mean(reference.decode(prompt, n, 32)[1][1:]) * 1e3,
-                         lambda: plumb.decode_ms(prompt, n, dtype_name, "--num-steps", 32), args.runs)
-        REPORT.row("decoded token, r=32, context 64", dtype_name, times, 8, args.runs)
-        few = max(1, args.runs // 2)
-        times = in_turns(lambda: wall_ms(lambda: [reference.logits(text, d) for d in SWEEP]),
-                         lambda: plumb.forward_ms(text, SWEEP, dtype_name), few, warm_up=False)
-        REPORT.row("sweep of 1,2,4,...,64, 512 tokens, passes alone", dtype_name, times, 15, few)
-        times = in_turns(lambda: wall_ms(lambda: [once_a_depth(args, dtype_name, d) for d in SWEEP]),
-                         lambda: wall_ms(lambda: plumb.forward_ms(text, SWEEP, dtype_name)), 1, warm_up=False)
-        REPORT.row("the same, a process a depth, loading included", dtype_name, times, 15, 1)
-        time_adaptive(reference, plumb, REPORT, vocab, dtype_name, 32, args)
+        for row in args.rows.split(","):
+            ROWS[row](reference, plumb, dtype_name, vocab, args)
+
+
+def time_forward(reference, plumb, dtype, vocab, args):
+    text = ids(512, vocab)
+    times = in_turns(lambda: wall_ms(lambda: reference.logits(text, 32)), lambda: plumb.forward_ms(text, [32], dtype), args.runs)
+    REPORT.row("forward, 512 tokens, r=32", dtype, times, 2, args.runs)
+
+
+def time_decode(reference, plumb, dtype, vocab, args):
+    prompt, n = ids(64, vocab, seed=1), args.decode_tokens
+    times = in_turns(lambda: statistics.mean(reference.decode(prompt, n, 32)[1][1:]) * 1e3,
+                     lambda: plumb.decode_ms(prompt, n, dtype, "--num-steps", 32), args.runs)
+    REPORT.row("decoded token, r=32, context 64", dtype, times, 8, args.runs)
+
+
+def time_sweep(reference, plumb, dtype, vocab, args):
+    text, few = ids(512, vocab), max(1, args.runs // 2)
+    times = in_turns(lambda: wall_ms(lambda: [reference.logits(text, d) for d in SWEEP]),
+                     lambda: plumb.forward_ms(text, SWEEP, dtype), few, warm_up=False)
+    REPORT.row("sweep of 1,2,4,...,64, 512 tokens, passes alone", dtype, times, 15, few)
+
+
+def time_harness(reference, plumb, dtype, vocab, args):
+    text = ids(512, vocab)
+    times = in_turns(lambda: wall_ms(lambda: [once_a_depth(args, dtype, d) for d in SWEEP]),
+                     lambda: wall_ms(lambda: plumb.forward_ms(text, SWEEP, dtype)), 1, warm_up=False)
+    REPORT.row("the same sweep, a process a depth, loading included", dtype, times, 15, 1)
+
+
+ROWS = {"forward": time_forward, "decode": time_decode, "sweep": time_sweep, "harness": time_harness, "adaptive": time_adaptive}
 
 
 if __name__ == "__main__":
@@ -201,6 +219,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", required=True, help="a Huginn-variant checkpoint, e.g. of make_models.py")
     parser.add_argument("--plumb", default=ROOT / "build/release/plumb")
     parser.add_argument("--dtype", default="f32,bf16")
+    parser.add_argument("--rows", default=",".join(ROWS), help="which figures; a results file keeps those not asked for")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--decode-tokens", type=int, default=17)

@@ -41,8 +41,9 @@ double fma_loop(size_t iterations) {
     s6 = hn::MulAdd(s6, b, a), s7 = hn::MulAdd(s7, b, a), s8 = hn::MulAdd(s8, b, a);
     s9 = hn::MulAdd(s9, b, a), s10 = hn::MulAdd(s10, b, a), s11 = hn::MulAdd(s11, b, a);
   }
-  const auto sum = hn::Add(hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7))),
-                           hn::Add(hn::Add(s8, s9), hn::Add(s10, s11)));
+  const auto sum = hn::Add(
+      hn::Add(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)), hn::Add(hn::Add(s4, s5), hn::Add(s6, s7))),
+      hn::Add(hn::Add(s8, s9), hn::Add(s10, s11)));
   volatile float kept = hn::GetLane(sum);
   (void)kept;
   return static_cast<double>(iterations) * 12 * 2 * static_cast<double>(hn::Lanes(d));
@@ -62,7 +63,8 @@ uint64_t read_streams(const uint8_t* HWY_RESTRICT data, size_t bytes) {
     s2 = hn::Xor(s2, hn::Load(d, p2 + i)), t2 = hn::Xor(t2, hn::Load(d, p2 + i + step));
     s3 = hn::Xor(s3, hn::Load(d, p3 + i)), t3 = hn::Xor(t3, hn::Load(d, p3 + i + step));
   }
-  const auto all = hn::Xor(hn::Xor(hn::Xor(s0, s1), hn::Xor(s2, s3)), hn::Xor(hn::Xor(t0, t1), hn::Xor(t2, t3)));
+  const auto all =
+      hn::Xor(hn::Xor(hn::Xor(s0, s1), hn::Xor(s2, s3)), hn::Xor(hn::Xor(t0, t1), hn::Xor(t2, t3)));
   return hn::GetLane(all);
 }
 
@@ -82,7 +84,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int kRuns = 9;
 constexpr double kRunSeconds = 0.008;  // long beside a hand-over, short beside a time slice
 
-double seconds_since(Clock::time_point began) { return std::chrono::duration<double>(Clock::now() - began).count(); }
+double seconds_since(Clock::time_point began) {
+  return std::chrono::duration<double>(Clock::now() - began).count();
+}
 
 // The best rate in 1e9 operations a second of `n` threads that run loop(iterations) at once; the
 // loop returns how many operations it did.
@@ -137,14 +141,16 @@ class Buffer {
 
 double best_bandwidth(Team& team, uint8_t* data, size_t bytes, size_t n) {
   const size_t part_bytes = bytes / n / 4096 * 4096;
-  const auto passes = std::max<size_t>(1, static_cast<size_t>(20e9 * kRunSeconds / static_cast<double>(part_bytes)));
+  const auto passes = std::max<size_t>(
+      1, static_cast<size_t>(20e9 * kRunSeconds / static_cast<double>(part_bytes)));
   std::atomic<uint64_t> kept{0};
   double best = 0;
   for (int run = 0; run < kRuns; ++run) {
     const auto began = Clock::now();
     team.run(n, [&](size_t part) {
       uint64_t sum = 0;
-      for (size_t pass = 0; pass < passes; ++pass) sum ^= HWY_DYNAMIC_DISPATCH(read_streams)(data + part * part_bytes, part_bytes);
+      for (size_t pass = 0; pass < passes; ++pass)
+        sum ^= HWY_DYNAMIC_DISPATCH(read_streams)(data + part * part_bytes, part_bytes);
       kept ^= sum;
     });
     const double elapsed = seconds_since(began);
@@ -156,7 +162,8 @@ double best_bandwidth(Team& team, uint8_t* data, size_t bytes, size_t n) {
 
 size_t available_memory() {
   const long pages = ::sysconf(_SC_AVPHYS_PAGES), size = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && size > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(size) : size_t{256} << 20;
+  return pages > 0 && size > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(size)
+                               : size_t{256} << 20;
 }
 
 }  // namespace

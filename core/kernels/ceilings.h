@@ -28,9 +28,9 @@ CacheSizes cache_sizes();
 
 // A multiply and an add count as two, in 1e9 a second.
 struct ArithmeticCeilings {
-  Ceiling f32;        // f32 fused multiply-adds
-  Ceiling bf16_dot;   // bf16 pairs into f32: AVX-512 BF16
-  Ceiling int8_dot;   // int8 quadruples into int32: VNNI, else AVX2's two-step product
+  Ceiling f32;       // f32 fused multiply-adds
+  Ceiling bf16_dot;  // bf16 pairs into f32: AVX-512 BF16
+  Ceiling int8_dot;  // int8 quadruples into int32: VNNI, else AVX2's two-step product
   const char* int8_instructions = "";  // which of these
   Ceiling amx_bf16, amx_int8;          // tiles
   // The fastest vector arithmetic on such weights: the dot product, or widening them to f32.

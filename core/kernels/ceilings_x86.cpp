@@ -60,7 +60,9 @@ struct alignas(64) TileConfig {
 
 // GCC's tile intrinsics name only the first bytes they read; this keeps the rest from being
 // optimised away.
-inline void all_written(const void* a, const void* b) { asm volatile("" : : "r"(a), "r"(b) : "memory"); }
+inline void all_written(const void* a, const void* b) {
+  asm volatile("" : : "r"(a), "r"(b) : "memory");
+}
 
 }  // namespace
 
@@ -132,11 +134,11 @@ __attribute__((target("avx2,avxvnni"))) double avx_vnni_loop(size_t iterations) 
 __attribute__((target("avx2"))) double avx2_int8_loop(size_t iterations) {
   __m256i a = _mm256_set1_epi32(kBytes), ones = _mm256_set1_epi16(1);
   asm volatile("" : "+x"(a), "+x"(ones));
-#define PLUMB_ROUND(i)                                                                         \
-  {                                                                                            \
-    __m256i product;                                                                           \
-    asm volatile("vpmaddubsw %1, %1, %0" : "=x"(product) : "x"(a));                            \
-    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(product, ones));                           \
+#define PLUMB_ROUND(i)                                               \
+  {                                                                  \
+    __m256i product;                                                 \
+    asm volatile("vpmaddubsw %1, %1, %0" : "=x"(product) : "x"(a));  \
+    s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(product, ones)); \
   }
   PLUMB_TWELVE(PLUMB_SUM)
   for (size_t n = 0; n < iterations; ++n) {
@@ -151,26 +153,26 @@ __attribute__((target("avx2"))) double avx2_int8_loop(size_t iterations) {
 #undef PLUMB_KEEP
 
 // Four tiles of sums from two tiles of either side, as a matrix product uses them.
-#define PLUMB_TILE_LOOP(instruction, pattern)            \
-  const TileConfig config;                               \
-  alignas(64) int32_t operand[16 * 16];                  \
-  for (int32_t& value : operand) value = pattern;        \
-  all_written(&config, operand);                         \
-  _tile_loadconfig(&config);                             \
-  _tile_loadd(4, operand, 64);                           \
-  _tile_loadd(5, operand, 64);                           \
-  _tile_loadd(6, operand, 64);                           \
-  _tile_loadd(7, operand, 64);                           \
-  _tile_zero(0);                                         \
-  _tile_zero(1);                                         \
-  _tile_zero(2);                                         \
-  _tile_zero(3);                                         \
-  for (size_t n = 0; n < iterations; ++n) {              \
-    instruction(0, 4, 6);                                \
-    instruction(1, 4, 7);                                \
-    instruction(2, 5, 6);                                \
-    instruction(3, 5, 7);                                \
-  }                                                      \
+#define PLUMB_TILE_LOOP(instruction, pattern)      \
+  const TileConfig config;                         \
+  alignas(64) int32_t operand[16 * 16];            \
+  for (int32_t & value : operand) value = pattern; \
+  all_written(&config, operand);                   \
+  _tile_loadconfig(&config);                       \
+  _tile_loadd(4, operand, 64);                     \
+  _tile_loadd(5, operand, 64);                     \
+  _tile_loadd(6, operand, 64);                     \
+  _tile_loadd(7, operand, 64);                     \
+  _tile_zero(0);                                   \
+  _tile_zero(1);                                   \
+  _tile_zero(2);                                   \
+  _tile_zero(3);                                   \
+  for (size_t n = 0; n < iterations; ++n) {        \
+    instruction(0, 4, 6);                          \
+    instruction(1, 4, 7);                          \
+    instruction(2, 5, 6);                          \
+    instruction(3, 5, 7);                          \
+  }                                                \
   _tile_release();
 
 __attribute__((target("amx-tile,amx-bf16"))) double amx_bf16_loop(size_t iterations) {

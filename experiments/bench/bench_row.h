@@ -21,7 +21,9 @@ struct BenchRow {
   std::string of;
   int runs = 1;  // the value is their median
 
-  std::optional<double> ratio() const { return ceiling && *ceiling > 0 ? std::optional(value / *ceiling) : std::nullopt; }
+  std::optional<double> ratio() const {
+    return ceiling && *ceiling > 0 ? std::optional(value / *ceiling) : std::nullopt;
+  }
 };
 
 // How long a figure may take.
@@ -39,7 +41,8 @@ inline Measured median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t n = values.size();
   if (n == 0) return {};
-  return {n % 2 == 1 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]), static_cast<int>(n)};
+  return {n % 2 == 1 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]),
+          static_cast<int>(n)};
 }
 
 // What was noted beside median_of(): the same runs, without the one that warmed up.
@@ -49,7 +52,8 @@ inline Measured median_beside(const Measured& main, std::vector<double> values) 
 }
 
 inline double ms_since(std::chrono::steady_clock::time_point began) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began)
+      .count();
 }
 
 // Median of measure(), a Result<double>. The first call only warms up, unless it took the budget.

@@ -28,10 +28,14 @@ class Lap {
 double StageTimes::total() const { return std::accumulate(std::begin(ms), std::end(ms), 0.0); }
 
 DecodeLoop::DecodeLoop(const ModelBench& bench, int context, int num_steps, StateSource states)
-    : bench_(&bench), context_(context), num_steps_(num_steps), states_(std::move(states)),
+    : bench_(&bench),
+      context_(context),
+      num_steps_(num_steps),
+      states_(std::move(states)),
       pass_(std::make_unique<DepthPass>(bench.model(), bench.team())) {}
 
-Result<DecodeLoop> DecodeLoop::make(const ModelBench& bench, int batch, int context, int num_steps) {
+Result<DecodeLoop> DecodeLoop::make(const ModelBench& bench, int batch, int context,
+                                    int num_steps) {
   PLUMB_ASSIGN(StateSource states, bench.states());
   DecodeLoop loop(bench, context, num_steps, std::move(states));
   loop.caches_.resize(static_cast<size_t>(batch));
@@ -43,8 +47,11 @@ Status DecodeLoop::begin(std::span<const int32_t> ids, size_t rows_each) {
   Batch batch;
   batch.ids = ids;
   for (size_t s = 0; s < caches_.size(); ++s) {
-    batch.groups.push_back({.first_row = s * rows_each, .n_rows = rows_each, .first_pos = caches_[s]->length(),
-                            .sequence = static_cast<uint32_t>(s), .cache = caches_[s].get()});
+    batch.groups.push_back({.first_row = s * rows_each,
+                            .n_rows = rows_each,
+                            .first_pos = caches_[s]->length(),
+                            .sequence = static_cast<uint32_t>(s),
+                            .cache = caches_[s].get()});
     caches_[s]->extend(ids.subspan(s * rows_each, rows_each));
   }
   return pass_->begin(std::move(batch), states_);
@@ -52,7 +59,9 @@ Status DecodeLoop::begin(std::span<const int32_t> ids, size_t rows_each) {
 
 Status DecodeLoop::restart() {
   const ModelInfo& info = bench_->info();
-  PLUMB_ASSIGN(const auto policy, make_kv_policy(default_cache(info, false), CacheIndex::kRecurrence, info.layers, 0, std::max(num_steps_, 1)));
+  PLUMB_ASSIGN(const auto policy,
+               make_kv_policy(default_cache(info, false), CacheIndex::kRecurrence, info.layers, 0,
+                              std::max(num_steps_, 1)));
   for (auto& cache : caches_) {
     PLUMB_ASSIGN(cache, bench_->model().make_cache(policy));
   }
@@ -110,7 +119,8 @@ Result<StageTimes> DecodeLoop::checked_token() {
     }
     {
       Lap lap(with_head);
-      PLUMB_RETURN_IF_ERROR(pass_->read(k == num_steps_ ? Readout::kKeep : Readout::kPeek, logits_));
+      PLUMB_RETURN_IF_ERROR(
+          pass_->read(k == num_steps_ ? Readout::kKeep : Readout::kPeek, logits_));
     }
     Lap lap(times.ms[kCriterionStage]);
     StepInput input;
@@ -122,7 +132,8 @@ Result<StageTimes> DecodeLoop::checked_token() {
   }
   times.ms[kHeadStage] = std::max(0.0, with_head - times.ms[kCodaStage]);
   const LayerCounts& layers = bench_->cost().layers;
-  const double entries[] = {static_cast<double>(layers.n_prelude), static_cast<double>(layers.n_core) * num_steps_,
+  const double entries[] = {static_cast<double>(layers.n_prelude),
+                            static_cast<double>(layers.n_core) * num_steps_,
                             static_cast<double>(layers.n_coda) * num_steps_};
   for (size_t s = 0; s < 3; ++s) {
     const double share = std::min(times.ms[s], entries[s] * entry_ms_);
@@ -132,13 +143,16 @@ Result<StageTimes> DecodeLoop::checked_token() {
   return times;
 }
 
-double DecodeLoop::kv_bytes_per_token() const { return static_cast<double>(caches_.front()->bytes()) / context(); }
+double DecodeLoop::kv_bytes_per_token() const {
+  return static_cast<double>(caches_.front()->bytes()) / context();
+}
 
 // Stores and plans as the blocks do, with nothing computed. Families with a store of their own
 // keep that cost in their stages.
 Result<double> DecodeLoop::cache_ms_per_entry() const {
   const ModelInfo& info = bench_->info();
-  PLUMB_ASSIGN(const auto policy, make_kv_policy("full", CacheIndex::kRecurrence, info.layers, 0, std::max(num_steps_, 1)));
+  PLUMB_ASSIGN(const auto policy, make_kv_policy("full", CacheIndex::kRecurrence, info.layers, 0,
+                                                 std::max(num_steps_, 1)));
   PLUMB_ASSIGN(const auto made, bench_->model().make_cache(policy));
   auto* cache = dynamic_cast<KvCache*>(made.get());
   if (cache == nullptr || info.distinct_blocks || bench_->cost().layers.n_core == 0) return 0.0;

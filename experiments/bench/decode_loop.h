@@ -18,8 +18,17 @@ struct TokenTimes {
 };
 
 // The same with logits and an exit scalar at every step.
-enum StageOfToken : size_t { kPreludeStage, kCoreStage, kCodaStage, kHeadStage, kCriterionStage, kCacheStage, kStages };
-inline constexpr const char* kStageNames[kStages] = {"prelude", "core", "coda", "head", "criterion", "cache"};
+enum StageOfToken : size_t {
+  kPreludeStage,
+  kCoreStage,
+  kCodaStage,
+  kHeadStage,
+  kCriterionStage,
+  kCacheStage,
+  kStages
+};
+inline constexpr const char* kStageNames[kStages] = {"prelude", "core",      "coda",
+                                                     "head",    "criterion", "cache"};
 struct StageTimes {
   double ms[kStages] = {};
   double total() const;

@@ -10,7 +10,8 @@
 namespace plumb {
 namespace {
 
-BenchRow traffic(const ModelBench& bench, const char* name, double bytes, const Measured& ms, const Level& level) {
+BenchRow traffic(const ModelBench& bench, const char* name, double bytes, const Measured& ms,
+                 const Level& level) {
   BenchRow row = bench.row(name, {bytes / ms.value * 1e-6, ms.runs}, "GB/s");
   row.ceiling = level.gbs;
   row.of = level.name;
@@ -37,13 +38,16 @@ Status kv_rows(const ModelBench& bench, std::vector<BenchRow>& rows) {
   if (bench.info().distinct_blocks || bench.info().segments) return ok_status();
   constexpr double kMostBytes = 1e9;  // of context held
   int context = static_cast<int>(std::min(1024.0, kMostBytes / std::max(per_token, 1.0)));
-  if (bench.info().max_positions > 0) context = std::min(context, bench.info().max_positions - 2 * bench.options().decoded);
+  if (bench.info().max_positions > 0)
+    context = std::min(context, bench.info().max_positions - 2 * bench.options().decoded);
   if (context < 4 * bench.options().context) return ok_status();
   PLUMB_ASSIGN(DecodeLoop far, DecodeLoop::make(bench, 1, context, bench.steps()));
-  const auto token_ms = [&](DecodeLoop& loop) { return [&]() -> Result<double> {
-    PLUMB_ASSIGN(const TokenTimes times, loop.token());
-    return times.total();
-  }; };
+  const auto token_ms = [&](DecodeLoop& loop) {
+    return [&]() -> Result<double> {
+      PLUMB_ASSIGN(const TokenTimes times, loop.token());
+      return times.total();
+    };
+  };
   const Repeat repeat{bench.options().decoded, bench.options().repeat.budget_s};
   PLUMB_ASSIGN(const Measured near_ms, median_of(repeat, token_ms(near)));
   PLUMB_ASSIGN(const Measured far_ms, median_of(repeat, token_ms(far)));
@@ -52,7 +56,9 @@ Status kv_rows(const ModelBench& bench, std::vector<BenchRow>& rows) {
   rows.push_back(bench.row("decode_ms_at_long_context", far_ms, "ms"));
   const double reading_ms = far_ms.value - near_ms.value;
   if (reading_ms > 0)
-    rows.push_back(traffic(bench, "kv_read", bytes, {reading_ms, far_ms.runs}, {"kv_set_gbs", measure_read_bandwidth(bench.team(), static_cast<size_t>(bytes)).all}));
+    rows.push_back(traffic(
+        bench, "kv_read", bytes, {reading_ms, far_ms.runs},
+        {"kv_set_gbs", measure_read_bandwidth(bench.team(), static_cast<size_t>(bytes)).all}));
   return ok_status();
 }
 
@@ -64,7 +70,8 @@ BenchRows decode_rows(const ModelBench& bench) {
   PLUMB_RETURN_IF_ERROR(loop.token());  // warms up
   const int wanted = bench.options().decoded * bench.options().repeat.runs;
   const auto began = std::chrono::steady_clock::now();
-  while (static_cast<int>(total.size()) < wanted && (total.empty() || ms_since(began) < bench.options().repeat.budget_s * 1e3)) {
+  while (static_cast<int>(total.size()) < wanted &&
+         (total.empty() || ms_since(began) < bench.options().repeat.budget_s * 1e3)) {
     if (loop.context() >= 2 * bench.options().context) {
       PLUMB_RETURN_IF_ERROR(loop.restart());
     }
@@ -77,15 +84,20 @@ BenchRows decode_rows(const ModelBench& bench) {
   const double core_bytes = cost.bytes(cost.core, bench.precision());
   const Measured core_ms = median(core), readout_ms = median(readout);
   const Level level = level_for(bench.machine(), core_bytes);
-  std::vector<BenchRow> rows = {traffic(bench, "decode_core", core_bytes * bench.steps(), core_ms, level)};
+  std::vector<BenchRow> rows = {
+      traffic(bench, "decode_core", core_bytes * bench.steps(), core_ms, level)};
   const Ceiling at_size = measure_read_bandwidth(bench.team(), static_cast<size_t>(core_bytes));
-  rows.push_back(traffic(bench, "decode_core_of_set", core_bytes * bench.steps(), core_ms, {"core_set_gbs", at_size.all}));
+  rows.push_back(traffic(bench, "decode_core_of_set", core_bytes * bench.steps(), core_ms,
+                         {"core_set_gbs", at_size.all}));
   rows.push_back(bench.row("recurrence_ms", {core_ms.value / bench.steps(), core_ms.runs}, "ms"));
-  const double readout_bytes = cost.bytes(cost.coda, bench.precision()) + cost.bytes(cost.head, bench.precision());
-  rows.push_back(traffic(bench, "readout", readout_bytes, readout_ms, level_for(bench.machine(), readout_bytes)));
+  const double readout_bytes =
+      cost.bytes(cost.coda, bench.precision()) + cost.bytes(cost.head, bench.precision());
+  rows.push_back(traffic(bench, "readout", readout_bytes, readout_ms,
+                         level_for(bench.machine(), readout_bytes)));
   rows.push_back(bench.row("readout_ms", readout_ms, "ms"));
   rows.push_back(bench.row("decode_ms_per_token", median(total), "ms"));
-  PLUMB_ASSIGN(const Measured generated, median_of(bench.options().repeat, [&] { return generate_ms(bench); }));
+  PLUMB_ASSIGN(const Measured generated,
+               median_of(bench.options().repeat, [&] { return generate_ms(bench); }));
   rows.push_back(bench.row("generate_ms_per_token", generated, "ms"));
   PLUMB_RETURN_IF_ERROR(kv_rows(bench, rows));
   return rows;
@@ -97,7 +109,8 @@ BenchRows stage_rows(const ModelBench& bench, double store_ms_per_token) {
   std::vector<double> totals;
   PLUMB_RETURN_IF_ERROR(loop.checked_token());
   const auto began = std::chrono::steady_clock::now();
-  while (static_cast<int>(totals.size()) < bench.options().decoded && (totals.empty() || ms_since(began) < bench.options().repeat.budget_s * 1e3)) {
+  while (static_cast<int>(totals.size()) < bench.options().decoded &&
+         (totals.empty() || ms_since(began) < bench.options().repeat.budget_s * 1e3)) {
     PLUMB_ASSIGN(const StageTimes times, loop.checked_token());
     for (size_t s = 0; s < kStages; ++s) stages[s].push_back(times.ms[s]);
     totals.push_back(times.total());

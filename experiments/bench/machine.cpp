@@ -34,7 +34,11 @@ Level level_for(const MachineCeilings& machine, double bytes) {
 Json host_json(int n_threads) {
   const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
   const CacheSizes caches = cache_sizes();
-  return {{"name", host_name()}, {"cpu", cpu_model()}, {"cores", available_cores()}, {"threads", n_threads}, {"utc", utc_now()},
+  return {{"name", host_name()},
+          {"cpu", cpu_model()},
+          {"cores", available_cores()},
+          {"threads", n_threads},
+          {"utc", utc_now()},
           {"memory_bytes", pages > 0 ? Json(static_cast<int64_t>(pages) * page) : Json()},
           {"l2_bytes_per_core", caches.l2 > 0 ? Json(caches.l2) : Json()},
           {"l3_bytes_reported", caches.l3 > 0 ? Json(caches.l3) : Json()}};
@@ -56,8 +60,10 @@ Json ceilings_json(const MachineCeilings& machine) {
   };
   Json json = side(&Ceiling::all);
   json["one_core"] = side(&Ceiling::one);
-  json["int8_dot_instructions"] = a.int8_instructions[0] != '\0' ? Json(a.int8_instructions) : Json();
-  json["measured_at_bytes"] = {{"l2", machine.sizes.l2}, {"l3", machine.sizes.l3}, {"dram", machine.sizes.dram}};
+  json["int8_dot_instructions"] =
+      a.int8_instructions[0] != '\0' ? Json(a.int8_instructions) : Json();
+  json["measured_at_bytes"] = {
+      {"l2", machine.sizes.l2}, {"l3", machine.sizes.l3}, {"dram", machine.sizes.dram}};
   return json;
 }
 

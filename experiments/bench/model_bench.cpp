@@ -6,22 +6,34 @@
 
 namespace plumb {
 
-ModelBench::ModelBench(const RecurrentModel& model, Team& team, const ModelCost& cost, Precision precision,
-                       const MachineCeilings& machine, const BenchOptions& options)
-    : model_(&model), team_(&team), cost_(&cost), precision_(precision), machine_(&machine), options_(options) {
+ModelBench::ModelBench(const RecurrentModel& model, Team& team, const ModelCost& cost,
+                       Precision precision, const MachineCeilings& machine,
+                       const BenchOptions& options)
+    : model_(&model),
+      team_(&team),
+      cost_(&cost),
+      precision_(precision),
+      machine_(&machine),
+      options_(options) {
   const ModelInfo& i = model.info();
   steps_ = i.max_steps > 0 ? std::min(options.num_steps, i.max_steps) : options.num_steps;
   n_tokens_ = i.max_positions > 0 ? std::min(options.n_tokens, i.max_positions) : options.n_tokens;
 }
 
 BenchRow ModelBench::row(const char* name, const Measured& measured, const char* unit) const {
-  return {fmt::format("{}_{}", name, precision_name(precision_)), measured.value, unit, std::nullopt, "", measured.runs};
+  return {fmt::format("{}_{}", name, precision_name(precision_)),
+          measured.value,
+          unit,
+          std::nullopt,
+          "",
+          measured.runs};
 }
 
 std::vector<int32_t> ModelBench::ids(size_t n, uint32_t salt) const {
   std::vector<int32_t> list(n);
   const DrawKey key{.stream = RngStream::kSubsample, .row = salt};
-  for (size_t i = 0; i < n; ++i) list[i] = static_cast<int32_t>(uniform_below(key, i, static_cast<uint64_t>(info().vocab_size)));
+  for (size_t i = 0; i < n; ++i)
+    list[i] = static_cast<int32_t>(uniform_below(key, i, static_cast<uint64_t>(info().vocab_size)));
   return list;
 }
 

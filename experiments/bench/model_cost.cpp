@@ -60,7 +60,8 @@ Result<ModelCost> count_cost(const Checkpoint& checkpoint, const ModelInfo& info
   PLUMB_ASSIGN(const CanonicalNames names, canonical_names(checkpoint));
   count_tensors(names.renamed ? *names.renamed : checkpoint, info, cost);
   if (cost.core.numbers == 0)
-    return input_error("{}: no matrices of a core were found to count; the family is \"{}\"", checkpoint.display_name(), info.family);
+    return input_error("{}: no matrices of a core were found to count; the family is \"{}\"",
+                       checkpoint.display_name(), info.family);
   cost.head = {int64_t{info.vocab_size} * info.model_dim, info.vocab_size};
   cost.attention_width = int64_t{info.n_heads} * info.head_dim;
   cost.layers = info.layers;
@@ -80,10 +81,13 @@ double ModelCost::flops(int64_t n_tokens, int64_t steps) const {
     const int64_t w = window > 0 ? std::min(window, n_tokens) : n_tokens;
     return w * (w + 1) / 2 + (n_tokens - w) * w;
   };
-  int64_t keys = (layers.n_prelude + layers.n_coda + (windows.empty() ? steps * layers.n_core : 0)) * seen(0);
-  for (int64_t step = 0; step < std::min(steps, static_cast<int64_t>(windows.size())); ++step) keys += seen(windows[static_cast<size_t>(step)]);
+  int64_t keys =
+      (layers.n_prelude + layers.n_coda + (windows.empty() ? steps * layers.n_core : 0)) * seen(0);
+  for (int64_t step = 0; step < std::min(steps, static_cast<int64_t>(windows.size())); ++step)
+    keys += seen(windows[static_cast<size_t>(step)]);
   const int64_t numbers = prelude.numbers + steps * core.numbers + coda.numbers + head.numbers;
-  return 2.0 * static_cast<double>(n_tokens) * static_cast<double>(numbers) + 4.0 * static_cast<double>(attention_width) * static_cast<double>(keys);
+  return 2.0 * static_cast<double>(n_tokens) * static_cast<double>(numbers) +
+         4.0 * static_cast<double>(attention_width) * static_cast<double>(keys);
 }
 
 double ModelCost::bytes(const StageWeights& stage, Precision precision) const {

@@ -24,11 +24,12 @@ struct StageWeights {
 };
 
 struct ModelCost {
-  StageWeights prelude, core, coda, head;  // core: of one step, the mean one where blocks are distinct
-  int64_t attention_width = 0;             // n_heads * head_dim
-  LayerCounts layers;                      // attention layers, n_core of one step
-  std::vector<int> windows;                // by step, with distinct blocks; else empty
-  int stored_bytes = 4;                    // of a number of the core in the checkpoint
+  StageWeights prelude, core, coda,
+      head;                     // core: of one step, the mean one where blocks are distinct
+  int64_t attention_width = 0;  // n_heads * head_dim
+  LayerCounts layers;           // attention layers, n_core of one step
+  std::vector<int> windows;     // by step, with distinct blocks; else empty
+  int stored_bytes = 4;         // of a number of the core in the checkpoint
 
   double flops(int64_t n_tokens, int64_t steps) const;
   // As packed for `precision`; f32 arithmetic keeps bf16 weights as they are.

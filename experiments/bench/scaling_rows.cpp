@@ -17,12 +17,14 @@ Line fit_line(const std::vector<double>& x, const std::vector<double>& y) {
   double w = 0, wx = 0, wy = 0, wxx = 0, wxy = 0;
   for (size_t i = 0; i < x.size(); ++i) {
     const double weight = 1 / (y[i] * y[i]);
-    w += weight, wx += weight * x[i], wy += weight * y[i], wxx += weight * x[i] * x[i], wxy += weight * x[i] * y[i];
+    w += weight, wx += weight * x[i], wy += weight * y[i], wxx += weight * x[i] * x[i],
+        wxy += weight * x[i] * y[i];
   }
   Line line;
   line.slope = (w * wxy - wx * wy) / (w * wxx - wx * wx);
   line.at_zero = (wy - line.slope * wx) / w;
-  for (size_t i = 0; i < x.size(); ++i) line.worst = std::max(line.worst, std::fabs(line.at_zero + line.slope * x[i] - y[i]) / y[i]);
+  for (size_t i = 0; i < x.size(); ++i)
+    line.worst = std::max(line.worst, std::fabs(line.at_zero + line.slope * x[i] - y[i]) / y[i]);
   return line;
 }
 
@@ -55,7 +57,9 @@ BenchRows scaling_rows(const ModelBench& bench) {
   const int steps = std::min(bench.steps(), 8);  // a deep cache would fill the memory first
   std::vector<double> contexts, context_ms;
   for (int length : {32, 64, 128, 256, 512, 1024, 2048}) {
-    if (bench.info().max_positions > 0 && length + 2 * bench.options().decoded > bench.info().max_positions) break;
+    if (bench.info().max_positions > 0 &&
+        length + 2 * bench.options().decoded > bench.info().max_positions)
+      break;
     PLUMB_ASSIGN(const Measured token, decoded(bench, 1, length, steps));
     rows.push_back(bench.row(fmt::format("scaling_context_{}", length).c_str(), token, "ms"));
     contexts.push_back(length), context_ms.push_back(token.value);
@@ -67,7 +71,8 @@ BenchRows scaling_rows(const ModelBench& bench) {
   }
   for (int batch : {1, 2, 4, 8, 16, 32}) {
     PLUMB_ASSIGN(const Measured token, decoded(bench, batch, std::min(context, 32), steps));
-    rows.push_back(bench.row(fmt::format("scaling_batch_{}", batch).c_str(), {token.value / batch, token.runs}, "ms a token"));
+    rows.push_back(bench.row(fmt::format("scaling_batch_{}", batch).c_str(),
+                             {token.value / batch, token.runs}, "ms a token"));
   }
   return rows;
 }

@@ -7,11 +7,12 @@
 namespace plumb {
 namespace {
 
-Result<double> score_ms(const ModelBench& bench, DepthPass& pass, const StateSource& states, std::span<const int32_t> tokens,
-                        const ScoreRequest& request) {
+Result<double> score_ms(const ModelBench& bench, DepthPass& pass, const StateSource& states,
+                        std::span<const int32_t> tokens, const ScoreRequest& request) {
   const auto began = std::chrono::steady_clock::now();
   const ScoreWindow window{0, tokens.size() - 1, 0};
-  PLUMB_ASSIGN(const WindowScore score, score_window(pass, states, bench.team(), tokens, window, request));
+  PLUMB_ASSIGN(const WindowScore score,
+               score_window(pass, states, bench.team(), tokens, window, request));
   (void)score;
   return ms_since(began);
 }
@@ -36,8 +37,10 @@ BenchRows sweep_rows(const ModelBench& bench) {
   Repeat repeat = bench.options().repeat;
   repeat.budget_s *= 2;
   PLUMB_ASSIGN(const Measured overhead, median_of(repeat, once));
-  return std::vector<BenchRow>{bench.row("sweep_overhead", overhead, "x"), bench.row("sweep_ms", median_beside(overhead, sweep_ms), "ms"),
-                               bench.row("single_pass_ms", median_beside(overhead, single_ms), "ms")};
+  return std::vector<BenchRow>{
+      bench.row("sweep_overhead", overhead, "x"),
+      bench.row("sweep_ms", median_beside(overhead, sweep_ms), "ms"),
+      bench.row("single_pass_ms", median_beside(overhead, single_ms), "ms")};
 }
 
 BenchRows adaptive_rows(const ModelBench& bench) {
@@ -46,7 +49,8 @@ BenchRows adaptive_rows(const ModelBench& bench) {
   PLUMB_ASSIGN(const Rule rule, Rule::parse("kl<5e-4"));
   std::vector<std::vector<int32_t>> texts;
   std::vector<SequentialWindow> windows;
-  for (size_t s = 0; s < kSequences; ++s) texts.push_back(bench.ids(kTokens + 1, static_cast<uint32_t>(100 + s)));
+  for (size_t s = 0; s < kSequences; ++s)
+    texts.push_back(bench.ids(kTokens + 1, static_cast<uint32_t>(100 + s)));
   for (const auto& text : texts) windows.push_back({{0, kTokens, 0}, text});
   SequentialRequest request;
   request.num_steps = bench.steps();
@@ -55,7 +59,8 @@ BenchRows adaptive_rows(const ModelBench& bench) {
   const auto run_ms = [&](size_t in_flight) -> Result<double> {
     request.max_in_flight = in_flight;
     const auto began = std::chrono::steady_clock::now();
-    PLUMB_ASSIGN(const auto scores, score_sequential(bench.model(), bench.team(), states, windows, request));
+    PLUMB_ASSIGN(const auto scores,
+                 score_sequential(bench.model(), bench.team(), states, windows, request));
     const double ms = ms_since(began);
     exits = tokens = 0;
     for (const SequentialScore& score : scores)
@@ -73,9 +78,11 @@ BenchRows adaptive_rows(const ModelBench& bench) {
   repeat.budget_s *= 2;
   PLUMB_ASSIGN(const Measured gain, median_of(repeat, once));
   return std::vector<BenchRow>{
-      bench.row("adaptive_batch16", gain, "x"), bench.row("adaptive_one_ms_per_token", median_beside(gain, alone_ms), "ms"),
+      bench.row("adaptive_batch16", gain, "x"),
+      bench.row("adaptive_one_ms_per_token", median_beside(gain, alone_ms), "ms"),
       bench.row("adaptive_batch16_ms_per_token", median_beside(gain, together_ms), "ms"),
-      bench.row("adaptive_mean_steps", {static_cast<double>(exits) / static_cast<double>(tokens), gain.runs}, "steps")};
+      bench.row("adaptive_mean_steps",
+                {static_cast<double>(exits) / static_cast<double>(tokens), gain.runs}, "steps")};
 }
 
 }  // namespace plumb

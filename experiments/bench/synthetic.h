@@ -38,6 +38,7 @@ std::string synthetic_names();
 Result<SyntheticModel> synthetic_model(const std::string& name);
 
 // Writes config.json and the weights into `directory`, which is made. REQUIRES dtype f32 or bf16.
-Status write_synthetic(const SyntheticModel& model, DType dtype, const std::filesystem::path& directory);
+Status write_synthetic(const SyntheticModel& model, DType dtype,
+                       const std::filesystem::path& directory);
 
 }  // namespace plumb

@@ -64,11 +64,12 @@ Result<std::filesystem::path> write_weights(const std::string& kind, const Scrat
   std::error_code error;
   const auto space = std::filesystem::space(scratch.path(), error);
   if (!error && space.available < bytes + bytes / 8)
-    return work_error("{}: --synthetic {} needs {:.1f} GB for its weights, {:.1f} GB are free", scratch.path().string(), kind,
-                      static_cast<double>(bytes) * 1e-9, static_cast<double>(space.available) * 1e-9);
+    return work_error("{}: --synthetic {} needs {:.1f} GB for its weights, {:.1f} GB are free",
+                      scratch.path().string(), kind, static_cast<double>(bytes) * 1e-9,
+                      static_cast<double>(space.available) * 1e-9);
   if (memory < bytes + bytes / 4)
-    return work_error("--synthetic {} needs {:.1f} GB of memory, {:.1f} GB are available", kind, static_cast<double>(bytes) * 1.25e-9,
-                      static_cast<double>(memory) * 1e-9);
+    return work_error("--synthetic {} needs {:.1f} GB of memory, {:.1f} GB are available", kind,
+                      static_cast<double>(bytes) * 1.25e-9, static_cast<double>(memory) * 1e-9);
   const std::filesystem::path path = scratch.path() / kind;
   PLUMB_RETURN_IF_ERROR(write_synthetic(model, dtype, path));
   return path;
@@ -78,8 +79,10 @@ Result<std::vector<Precision>> parse_precisions(const std::string& text) {
   std::vector<Precision> list;
   for (const std::string& name : split_list(text)) {
     const auto precision = parse_precision(name);
-    if (!precision) return input_error("--dtype \"{}\" is unknown; expected f32, bf16 or int8", name);
-    if (std::find(list.begin(), list.end(), *precision) != list.end()) return input_error("--dtype lists {} twice", name);
+    if (!precision)
+      return input_error("--dtype \"{}\" is unknown; expected f32, bf16 or int8", name);
+    if (std::find(list.begin(), list.end(), *precision) != list.end())
+      return input_error("--dtype lists {} twice", name);
     list.push_back(*precision);
   }
   return list;
@@ -95,7 +98,8 @@ struct Figures {
   std::vector<std::string> notes;
 };
 
-Status run_figures(const ModelBench& bench, const BenchCall& call, const Scratch& scratch, bool first, Figures& out) {
+Status run_figures(const ModelBench& bench, const BenchCall& call, const Scratch& scratch,
+                   bool first, Figures& out) {
   const auto add = [&](const char* what, const BenchRows& rows) -> Status {
     if (!rows.ok()) return rows.error();
     progress(fmt::format("{} {} done", precision_name(bench.precision()), what));
@@ -110,7 +114,9 @@ Status run_figures(const ModelBench& bench, const BenchCall& call, const Scratch
     PLUMB_RETURN_IF_ERROR(add("record", record_rows(bench, scratch.path())));
     PLUMB_RETURN_IF_ERROR(add("adaptive", adaptive_rows(bench)));
   }
-  const auto store = std::find_if(out.rows.begin(), out.rows.end(), [](const BenchRow& row) { return row.name.starts_with("store_us_per_step_row"); });
+  const auto store = std::find_if(out.rows.begin(), out.rows.end(), [](const BenchRow& row) {
+    return row.name.starts_with("store_us_per_step_row");
+  });
   PLUMB_RETURN_IF_ERROR(add("stages", stage_rows(bench, store->value * bench.steps() * 1e-3)));
   if (call.scaling) PLUMB_RETURN_IF_ERROR(add("scaling", scaling_rows(bench)));
   return ok_status();
@@ -120,25 +126,41 @@ Status run_figures(const ModelBench& bench, const BenchCall& call, const Scratch
 void name_plainly(std::vector<BenchRow>& rows, const std::string& suffix) {
   for (BenchRow& row : rows)
     for (const char* name : {"sweep_", "single_pass_", "store_", "record_", "adaptive_"})
-      if (row.name.starts_with(name) && row.name.ends_with("_" + suffix)) row.name.resize(row.name.size() - suffix.size() - 1);
+      if (row.name.starts_with(name) && row.name.ends_with("_" + suffix))
+        row.name.resize(row.name.size() - suffix.size() - 1);
 }
 
-Json model_json(const ModelInfo& info, const ModelCost& cost, const ModelBench& bench, const std::string& shown) {
-  return {{"name", shown}, {"family", info.family}, {"axis", info.axis}, {"steps", bench.steps()}, {"forward_tokens", bench.n_tokens()},
-          {"forward_flops", cost.flops(bench.n_tokens(), bench.steps())}, {"core_numbers_per_step", cost.core.numbers}};
+Json model_json(const ModelInfo& info, const ModelCost& cost, const ModelBench& bench,
+                const std::string& shown) {
+  return {{"name", shown},
+          {"family", info.family},
+          {"axis", info.axis},
+          {"steps", bench.steps()},
+          {"forward_tokens", bench.n_tokens()},
+          {"forward_flops", cost.flops(bench.n_tokens(), bench.steps())},
+          {"core_numbers_per_step", cost.core.numbers}};
 }
 
 std::vector<std::string> notes_for(const ModelInfo& info, int steps) {
   std::vector<std::string> notes;
-  if (steps < 32) notes.push_back(fmt::format("this family runs {} {} at most: every figure named for r=32 is at {}", steps, info.axis, steps));
-  if (info.distinct_blocks) notes.push_back("every block is another one: decode_core is the weight traffic of all blocks of a token, and \"core\" in the stages is all of them");
-  if (info.family == "spikewhale") notes.push_back("the recurrence is the small refinement after 16 blocks: decode_core is its traffic alone, the blocks are in the prelude");
+  if (steps < 32)
+    notes.push_back(
+        fmt::format("this family runs {} {} at most: every figure named for r=32 is at {}", steps,
+                    info.axis, steps));
+  if (info.distinct_blocks)
+    notes.push_back(
+        "every block is another one: decode_core is the weight traffic of all blocks of a token, "
+        "and \"core\" in the stages is all of them");
+  if (info.family == "spikewhale")
+    notes.push_back(
+        "the recurrence is the small refinement after 16 blocks: decode_core is its traffic alone, "
+        "the blocks are in the prelude");
   if (info.segments) notes.push_back("keys of a segment are held per step; kv_read does not apply");
   return notes;
 }
 
-Status measure_model(const BenchCall& call, const std::vector<Precision>& precisions, Team& team, const MachineCeilings& machine,
-                     Json& ceilings, Figures& out) {
+Status measure_model(const BenchCall& call, const std::vector<Precision>& precisions, Team& team,
+                     const MachineCeilings& machine, Json& ceilings, Figures& out) {
   PLUMB_ASSIGN(const Scratch scratch, Scratch::make());
   ModelOptions options = call.model;
   if (!call.synthetic.empty()) {
@@ -155,7 +177,8 @@ Status measure_model(const BenchCall& call, const std::vector<Precision>& precis
     PLUMB_RETURN_IF_ERROR(run_figures(bench, call, scratch, i == 0, out));
     if (i == 0) {
       name_plainly(out.rows, name);
-      out.model = model_json(model->info(), cost, bench, call.synthetic.empty() ? options.model : call.synthetic);
+      out.model = model_json(model->info(), cost, bench,
+                             call.synthetic.empty() ? options.model : call.synthetic);
       out.model["once_measured_rows_dtype"] = name;
       out.notes = notes_for(model->info(), bench.steps());
     }
@@ -172,50 +195,79 @@ Json json_of(const BenchRow& row) {
   const auto number = [](std::optional<double> value) {
     return value && std::isfinite(*value) ? Json(*value) : Json();
   };
-  return {{"name", row.name}, {"value", number(row.value)}, {"unit", row.unit}, {"ceiling", number(row.ceiling)}, {"ratio", number(row.ratio())},
-          {"runs", row.runs}, {"of", row.of.empty() ? Json() : Json(row.of)}};
+  return {{"name", row.name},
+          {"value", number(row.value)},
+          {"unit", row.unit},
+          {"ceiling", number(row.ceiling)},
+          {"ratio", number(row.ratio())},
+          {"runs", row.runs},
+          {"of", row.of.empty() ? Json() : Json(row.of)}};
 }
 
-std::string shown(double value) { return value >= 1000 || value == std::floor(value) ? fmt::format("{:.0f}", value) : fmt::format("{:.4g}", value); }
+std::string shown(double value) {
+  return value >= 1000 || value == std::floor(value) ? fmt::format("{:.0f}", value)
+                                                     : fmt::format("{:.4g}", value);
+}
 
 void print_table(const Json& host, const Json& ceilings, const Figures& figures) {
-  std::printf("%s, %d of %d cores, %s\n\n", host["cpu"].get<std::string>().c_str(), host["threads"].get<int>(), host["cores"].get<int>(),
+  std::printf("%s, %d of %d cores, %s\n\n", host["cpu"].get<std::string>().c_str(),
+              host["threads"].get<int>(), host["cores"].get<int>(),
               host["utc"].get<std::string>().c_str());
   std::printf("%-28s %12s %12s\n", "ceiling", "all threads", "one core");
   for (const auto& [name, one] : ceilings["one_core"].items()) {
     const Json& all = ceilings[name];
-    if (all.is_null()) std::printf("%-28s %12s\n", name.c_str(), "absent");
-    else std::printf("%-28s %12s %12s\n", name.c_str(), shown(all.get<double>()).c_str(), shown(one.get<double>()).c_str());
+    if (all.is_null())
+      std::printf("%-28s %12s\n", name.c_str(), "absent");
+    else
+      std::printf("%-28s %12s %12s\n", name.c_str(), shown(all.get<double>()).c_str(),
+                  shown(one.get<double>()).c_str());
   }
   if (figures.rows.empty()) return;
-  std::printf("\n%-36s %12s %-12s %10s %7s  %-22s %s\n", "figure", "value", "unit", "ceiling", "ratio", "of", "runs");
+  std::printf("\n%-36s %12s %-12s %10s %7s  %-22s %s\n", "figure", "value", "unit", "ceiling",
+              "ratio", "of", "runs");
   for (const BenchRow& row : figures.rows)
-    std::printf("%-36s %12s %-12s %10s %7s  %-22s %d\n", row.name.c_str(), shown(row.value).c_str(), row.unit.c_str(),
-                row.ceiling ? shown(*row.ceiling).c_str() : "", row.ratio() ? fmt::format("{:.3f}", *row.ratio()).c_str() : "", row.of.c_str(), row.runs);
+    std::printf("%-36s %12s %-12s %10s %7s  %-22s %d\n", row.name.c_str(), shown(row.value).c_str(),
+                row.unit.c_str(), row.ceiling ? shown(*row.ceiling).c_str() : "",
+                row.ratio() ? fmt::format("{:.3f}", *row.ratio()).c_str() : "", row.of.c_str(),
+                row.runs);
 }
 
 Status run(const BenchCall& call) {
   PLUMB_ASSIGN(const std::vector<Precision> precisions, parse_precisions(call.dtypes));
   if (!call.ceilings_only && call.model.model.empty() == call.synthetic.empty())
-    return input_error("bench takes a MODEL or --synthetic NAME, one of them; known names: {}", synthetic_names());
+    return input_error("bench takes a MODEL or --synthetic NAME, one of them; known names: {}",
+                       synthetic_names());
   if (!call.synthetic.empty()) PLUMB_RETURN_IF_ERROR(synthetic_model(call.synthetic));
-  if (call.model.threads < 0 || call.model.threads > 1024) return input_error("--threads is {}, expected 1 to 1024", call.model.threads);
+  if (!call.model.model.empty())
+    PLUMB_RETURN_IF_ERROR(Checkpoint::open(
+        call.model.model, {.config = call.model.config,
+                           .namemap = call.model.namemap}));  // before minutes of measuring
+  if (call.model.threads < 0 || call.model.threads > 1024)
+    return input_error("--threads is {}, expected 1 to 1024", call.model.threads);
   Team team(call.model.threads > 0 ? call.model.threads : available_cores());
   progress("measuring the machine");
   const MachineCeilings machine = measure_machine(team);
   Json host = host_json(team.size()), ceilings = ceilings_json(machine);
   Figures figures;
-  if (!call.ceilings_only) PLUMB_RETURN_IF_ERROR(measure_model(call, precisions, team, machine, ceilings, figures));
+  if (!call.ceilings_only)
+    PLUMB_RETURN_IF_ERROR(measure_model(call, precisions, team, machine, ceilings, figures));
   progress("");
   host["version"] = PLUMB_VERSION;
-  for (const std::string& note : figures.notes) std::fprintf(stderr, "plumb: note: %s\n", note.c_str());
+  for (const std::string& note : figures.notes)
+    std::fprintf(stderr, "plumb: note: %s\n", note.c_str());
   if (!call.json) {
     print_table(host, ceilings, figures);
     return ok_status();
   }
   Json rows = Json::array();
   for (const BenchRow& row : figures.rows) rows.push_back(json_of(row));
-  std::printf("%s\n", Json{{"host", host}, {"ceilings", ceilings}, {"model", figures.model}, {"rows", rows}, {"notes", figures.notes}}.dump(1).c_str());
+  std::printf("%s\n", Json{{"host", host},
+                           {"ceilings", ceilings},
+                           {"model", figures.model},
+                           {"rows", rows},
+                           {"notes", figures.notes}}
+                          .dump(1)
+                          .c_str());
   return ok_status();
 }
 
@@ -223,19 +275,32 @@ Status run(const BenchCall& call) {
 
 void add_bench(CLI::App& program, Action& action) {
   auto call = std::make_shared<BenchCall>();
-  CLI::App* verb = program.add_subcommand("bench", "speed beside the measured ceilings of this machine");
-  verb->add_option("MODEL", call->model.model, "a directory in its family's published layout, or one weights file");
-  verb->add_option("--synthetic", call->synthetic, "instead of MODEL: random weights of the shape of " + synthetic_names());
-  verb->add_option("--dtype", call->dtypes, "precisions to measure (default f32,bf16,int8); sweep, store and adaptive figures are of the first");
+  CLI::App* verb =
+      program.add_subcommand("bench", "speed beside the measured ceilings of this machine");
+  verb->add_option("MODEL", call->model.model,
+                   "a directory in its family's published layout, or one weights file");
+  verb->add_option("--synthetic", call->synthetic,
+                   "instead of MODEL: random weights of the shape of " + synthetic_names());
+  verb->add_option("--dtype", call->dtypes,
+                   "precisions to measure (default f32,bf16,int8); sweep, store and adaptive "
+                   "figures are of the first");
   verb->add_option("--threads", call->model.threads, "threads (default: all cores)");
-  verb->add_option("--runs", call->figures.repeat.runs, "runs a figure; the median is printed (default 5)")->check(CLI::Range(1, 1000));
-  verb->add_option("--budget", call->figures.repeat.budget_s, "seconds after which a figure takes no further run (default 15)")->check(CLI::Range(0.1, 1e5));
-  verb->add_option("--tokens", call->figures.n_tokens, "tokens of a whole pass (default 512)")->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--num-steps", call->figures.num_steps, "depth of the figures (default 32)")->check(CLI::Range(1, kMaxDepth));
-  verb->add_option("--context", call->figures.context, "tokens before a decoded one (default 64)")->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--runs", call->figures.repeat.runs,
+                   "runs a figure; the median is printed (default 5)")
+      ->check(CLI::Range(1, 1000));
+  verb->add_option("--budget", call->figures.repeat.budget_s,
+                   "seconds after which a figure takes no further run (default 15)")
+      ->check(CLI::Range(0.1, 1e5));
+  verb->add_option("--tokens", call->figures.n_tokens, "tokens of a whole pass (default 512)")
+      ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--num-steps", call->figures.num_steps, "depth of the figures (default 32)")
+      ->check(CLI::Range(1, kMaxDepth));
+  verb->add_option("--context", call->figures.context, "tokens before a decoded one (default 64)")
+      ->check(CLI::Range(1, 1 << 20));
   verb->add_flag("--scaling", call->scaling, "also cost against depth, context and batch");
   verb->add_flag("--ceilings", call->ceilings_only, "measure the machine alone");
-  verb->add_option("--config", call->model.config, "use this config.json instead of the model's own");
+  verb->add_option("--config", call->model.config,
+                   "use this config.json instead of the model's own");
   verb->add_option("--namemap", call->model.namemap, "namemap-1 file that renames foreign tensors");
   verb->add_flag("--json", call->json, "machine-readable figures on stdout");
   verb->callback([call, &action] { action = [call] { return run(*call); }; });

@@ -185,5 +185,31 @@ TEST_F(Cli, TokenizeAndBack) {
   EXPECT_EQ(call("detokenize " + kModel + " --ids " + ids).out, "Call me Ishmael.\n");
 }
 
+TEST_F(Cli, BenchPrintsFiguresBesideCeilings) {
+  const Answer answer = call("bench " + kModel + " --dtype f32,bf16 --runs 1 --budget 0.1 --tokens 16 --num-steps 4 --context 16 --json");
+  ASSERT_EQ(answer.status, 0) << answer.err;
+  const auto json = nlohmann::json::parse(answer.out);
+  for (const char* name : {"f32_gflops", "bf16_gflops", "int8_gops", "l2_gbs", "l3_gbs", "dram_gbs"}) {
+    EXPECT_GT(json["ceilings"][name].get<double>(), 0) << name;
+    EXPECT_GT(json["ceilings"]["one_core"][name].get<double>(), 0) << name;
+  }
+  for (const char* name : {"forward_bf16", "forward_f32", "decode_core_bf16", "decode_core_f32", "sweep_overhead", "store_share"}) {
+    const auto row = std::find_if(json["rows"].begin(), json["rows"].end(), [&](const auto& r) { return r["name"] == name; });
+    ASSERT_NE(row, json["rows"].end()) << name;
+    EXPECT_GT((*row)["value"].get<double>(), 0) << name;
+    EXPECT_GE((*row)["runs"].get<int>(), 1) << name;
+    if (!(*row)["ceiling"].is_null())
+      EXPECT_NEAR((*row)["ratio"].get<double>(), (*row)["value"].get<double>() / (*row)["ceiling"].get<double>(), 1e-9) << name;
+  }
+}
+
+TEST_F(Cli, BenchRefusesWhatItCannotMeasure) {
+  refuse("bench", "--synthetic");
+  refuse("bench --synthetic nobody", "nobody");
+  refuse("bench " + kModel + " --synthetic april-70m", "one of them");
+  refuse("bench " + kModel + " --dtype f64", "f64");
+  refuse("bench " + path("nowhere"), "nowhere");
+}
+
 }  // namespace
 }  // namespace plumb::testing
