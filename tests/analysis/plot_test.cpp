@@ -84,9 +84,10 @@ TEST_F(PlotFile, RefusesOtherEndingsAndOtherNames) {
   EXPECT_EQ(error_of(check_outputs({"x"})), "x: found the ending '', expected .png or .svg");
   EXPECT_NE(error_of(check_outputs({})), "no error");
   EXPECT_NE(error_of(check_outputs({"x.png", "y.svg"})), "no error");
-  EXPECT_NE(error_of(check_outputs({"d/x.png", "x.svg"})), "no error");
+  EXPECT_NE(error_of(check_outputs({"/x.png", "x.svg"})), "no error");
+  EXPECT_EQ(error_of(check_outputs({"/nonexistent/x.png"})), "/nonexistent/x.png: there is no folder /nonexistent");
   EXPECT_NE(error_of(check_outputs({"x.png", "x.png"})), "no error");
-  EXPECT_TRUE(check_outputs({"d/x.png", "d/x.svg"}).ok());
+  EXPECT_TRUE(check_outputs({"/x.png", "/x.svg"}).ok());
 }
 
 TEST_F(PlotFile, NamesAFolderThatCannotBeWritten) {
