@@ -90,11 +90,10 @@ TEST_F(PlotFile, RefusesOtherEndingsAndOtherNames) {
   EXPECT_TRUE(check_outputs({"/x.png", "/x.svg"}).ok());
 }
 
-TEST_F(PlotFile, NamesAFolderThatCannotBeWritten) {
+TEST_F(PlotFile, NamesAFolderThatIsNotThere) {
   const auto files = write_plot(small_plot(), {file("missing") / "a.png"});
-  EXPECT_EQ(error_of(files), fmt::format("{}/a.dat: cannot be written: No such file or directory",
-                                         file("missing").string()));
-  EXPECT_EQ(files.error().kind, ErrorKind::kWork);
+  EXPECT_EQ(error_of(files), fmt::format("{0}/a.png: there is no folder {0}", file("missing").string()));
+  EXPECT_EQ(files.error().kind, ErrorKind::kInput);
 }
 
 TEST_F(PlotFile, GnuplotsOwnWordsAreInTheErrorAndNoPictureStays) {

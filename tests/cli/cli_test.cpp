@@ -20,7 +20,7 @@ TEST_F(Cli, RefusesDepthsThatAreNone) {
 TEST_F(Cli, OutputThatIsLostIsAFailure) {
   const int raw = std::system((std::string(PLUMB_BINARY) + " tokenize " + kModel + " --text abc >/dev/full 2>" + path("err")).c_str());
   EXPECT_EQ(WEXITSTATUS(raw), 1);
-  EXPECT_NE(read_file(path("err")).find("standard output"), std::string::npos);
+  EXPECT_NE(file_text(path("err")).find("standard output"), std::string::npos);
 }
 
 TEST_F(Cli, DepthZeroReadsTheInitialState) {
