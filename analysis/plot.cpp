@@ -73,6 +73,9 @@ Status check_outputs(const std::vector<fs::path>& outputs) {
     if (output.extension() != ".png" && output.extension() != ".svg")
       return input_error("{}: found the ending '{}', expected .png or .svg", output.string(),
                          output.extension().string());
+    std::error_code ignored;
+    if (const fs::path folder = output.parent_path(); !folder.empty() && !fs::is_directory(folder, ignored))
+      return input_error("{}: there is no folder {}", output.string(), folder.string());
     if (with_extension(output, "") != with_extension(outputs[0], ""))
       return input_error("{}: one plot has one name, expected it beside and named like {}",
                          output.string(), outputs[0].string());

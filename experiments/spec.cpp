@@ -4,6 +4,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "core/parallel/team.h"
+
 namespace plumb {
 
 std::vector<std::string> split_list(const std::string& text, char separator) {
@@ -195,6 +197,8 @@ Status SweepSpec::resolve() {
   if (models.empty()) return input_error("a sweep needs at least one --model");
   if (texts.empty()) return input_error("a sweep needs at least one --text");
   if (db.empty()) return input_error("a sweep needs --db OUT.db to write to");
+  if (threads < 0 || threads > kMaxThreads)
+    return input_error("--threads is {}, expected 1 to {}, or 0 for all cores", threads, kMaxThreads);
   if (window < 1) return input_error("--window is {}, expected at least 1 token", window);
   if (stride == 0) stride = window;
   if (stride < 1 || stride > window)

@@ -50,6 +50,7 @@ const Quantity& quantity_named(const std::string& name) {
 struct Mark {
   double depth = 0, value = 0, low = kNaN, high = kNaN;
   int64_t tokens = 0, point = 0;
+  std::string interval;  // what low to high is, for the caption; "" when there is none
 };
 
 struct Curve {
@@ -70,6 +71,13 @@ struct Chart {
   }
 };
 
+// "95 % interval (percentile bootstrap over chunks)", as the run recorded it.
+std::string interval_name(const DepthPerplexityRow& row) {
+  std::string name = row.ci_level ? fmt::format("{:.4g} % interval", 100 * *row.ci_level) : "interval of unrecorded level";
+  if (!row.ci_method.empty()) name += fmt::format(" ({})", row.ci_method);
+  return name;
+}
+
 Mark mark_of(const DepthPoint& point, const Quantity& quantity) {
   const DepthPerplexityRow& row = point.result;
   Mark mark;
@@ -80,6 +88,8 @@ Mark mark_of(const DepthPoint& point, const Quantity& quantity) {
     mark.high = quantity.bound(row, *row.ci_high);
     if (!std::isfinite(mark.low) || !std::isfinite(mark.high) || (quantity.is_log && mark.low <= 0))
       mark.low = mark.high = kNaN;
+    else
+      mark.interval = interval_name(row);
   }
   mark.tokens = row.tokens, mark.point = row.point;
   return mark;
@@ -155,19 +165,20 @@ Axis value_axis(const Chart& chart, const Quantity& quantity) {
 std::string caption_of(const Chart& chart, const Quantity& quantity) {
   int64_t fewest = std::numeric_limits<int64_t>::max(), most = 0;
   size_t intervals = 0, points = 0;
+  std::set<std::string> names;
   chart.for_each([&](const Mark& mark) {
     fewest = std::min(fewest, mark.tokens), most = std::max(most, mark.tokens);
     intervals += !std::isnan(mark.low), ++points;
+    if (!std::isnan(mark.low)) names.insert(mark.interval);
   });
   std::string text = fewest == most
                          ? fmt::format("{} tokens a point.", grouped(most))
                          : fmt::format("{} to {} tokens a point.", grouped(fewest), grouped(most));
-  if (intervals == points)
-    text += " Shaded or barred: the recorded confidence interval.";
-  else if (intervals == 0)
+  if (intervals == 0)
     text += " No confidence intervals were recorded.";
   else
-    text += " Shaded or barred: the recorded confidence interval, where there is one.";
+    text += fmt::format(" Shaded or barred: {}{}.", fmt::join(names, ", or "),
+                        intervals < points ? ", where there is one" : "");
   if (std::any_of(chart.curves.begin(), chart.curves.end(),
                   [](const Curve& curve) { return curve.by_itself; }))
     text += " What stops by itself stands at its mean depth.";

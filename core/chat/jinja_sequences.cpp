@@ -331,7 +331,7 @@ Value filter_extreme(Runtime& runtime, const Value& value, const Arguments& argu
               : Value::undefined("there is no smallest or largest item: the sequence is empty");
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kSequenceFilters[] = {
     {"map", filter_map},
     {"select", filter_select<true, false>},
     {"reject", filter_select<false, false>},
@@ -355,6 +355,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> sequence_filters() { return kFilters; }
+std::span<const Filter> sequence_filters() { return kSequenceFilters; }
 
 }  // namespace plumb::jinja

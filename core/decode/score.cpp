@@ -105,16 +105,19 @@ class WindowRun {
     Stopwatch watch(score_.timings[kScalarsTime]);
     std::vector<double>& nll = score_.nll[index];
     nll.resize(n_scored_);
-    std::atomic<int64_t> broken{-1};
+    std::atomic<size_t> broken{n_scored_};  // the first row that is not finite
     team_->run(n_scored_, [&](size_t i) {
       const auto row = logits_.view().row_span(input_of(i));
       const float target_logit = row[static_cast<size_t>(target_of(i))];
       const Distribution p = read_distribution(row, row);
       // Shifted in double: the row itself is f32 and already shifted.
       nll[i] = p.log_z - (static_cast<double>(target_logit) - p.max_logit);
-      if (!p.finite) broken.store(static_cast<int64_t>(i));
+      if (p.finite) return;
+      size_t first = broken.load();
+      while (i < first && !broken.compare_exchange_weak(first, i)) {
+      }
     });
-    if (broken.load() >= 0) return not_finite(depth, static_cast<size_t>(broken.load()));
+    if (broken.load() < n_scored_) return not_finite(depth, broken.load());
     return ok_status();
   }
 

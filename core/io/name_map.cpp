@@ -8,25 +8,23 @@
 namespace plumb {
 namespace {
 
-constexpr std::string_view kNumber = "{i}";
-
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // The digits that {i} stands for (empty when `from` has none); nothing when the name differs.
 std::optional<std::string_view> match(std::string_view from, std::string_view name) {
-  const size_t at = from.find(kNumber);
+  const size_t at = from.find(kNumberMark);
   if (at == std::string_view::npos)
     return from == name ? std::optional<std::string_view>("") : std::nullopt;
   if (!name.starts_with(from.substr(0, at))) return std::nullopt;
   size_t end = at;
   while (end < name.size() && is_digit(name[end])) ++end;
-  if (end == at || name.substr(end) != from.substr(at + kNumber.size())) return std::nullopt;
+  if (end == at || name.substr(end) != from.substr(at + kNumberMark.size())) return std::nullopt;
   return name.substr(at, end - at);
 }
 
 std::string substitute(std::string target, std::string_view digits) {
-  for (size_t at = target.find(kNumber); at != std::string::npos; at = target.find(kNumber, at))
-    target.replace(at, kNumber.size(), digits);
+  for (size_t at = target.find(kNumberMark); at != std::string::npos; at = target.find(kNumberMark, at))
+    target.replace(at, kNumberMark.size(), digits);
   return target;
 }
 

@@ -10,6 +10,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/result.h"
@@ -17,6 +18,9 @@
 #include "core/io/tensor_info.h"
 
 namespace plumb {
+
+// Stands for one run of decimal digits.
+inline constexpr std::string_view kNumberMark = "{i}";
 
 struct NameRule {
   enum class Action { kTo, kSplit0, kTiedTo, kDrop };

@@ -7,12 +7,11 @@ namespace plumb {
 namespace {
 
 constexpr size_t kMaxFileBytes = size_t{16} << 20;
-constexpr std::string_view kNumber = "{i}";
 
 size_t count_numbers(std::string_view name) {
   size_t count = 0;
-  for (size_t at = name.find(kNumber); at != std::string_view::npos;
-       at = name.find(kNumber, at + 1))
+  for (size_t at = name.find(kNumberMark); at != std::string_view::npos;
+       at = name.find(kNumberMark, at + 1))
     ++count;
   return count;
 }

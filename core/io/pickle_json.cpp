@@ -7,7 +7,7 @@
 namespace plumb {
 namespace {
 
-constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+constexpr size_t kMaxCfgBytes = size_t{16} << 20;
 
 class JsonMaker {
  public:
@@ -24,12 +24,12 @@ class JsonMaker {
 
   const Pickle& pickle_;
   const std::string& where_;
-  size_t left_ = kMaxConfigBytes;
+  size_t left_ = kMaxCfgBytes;
 };
 
 Status JsonMaker::spend(size_t bytes) {
   if (bytes > left_)
-    return input_error("{}: its cfg is larger than {} bytes", where_, kMaxConfigBytes);
+    return input_error("{}: its cfg is larger than {} bytes", where_, kMaxCfgBytes);
   left_ -= bytes;
   return ok_status();
 }

@@ -5,7 +5,7 @@
 namespace plumb {
 namespace {
 
-constexpr std::array<PickleName, 21> kNames = {{
+constexpr std::array<PickleName, 21> kPickleNames = {{
     {"collections", "OrderedDict", PickleRole::kOrderedDict},
     {"torch._utils", "_rebuild_tensor_v2", PickleRole::kRebuildTensor},
     {"torch._utils", "_rebuild_parameter", PickleRole::kRebuildParameter},
@@ -32,11 +32,11 @@ constexpr std::array<PickleName, 21> kNames = {{
 }  // namespace
 
 std::optional<uint32_t> find_pickle_name(std::string_view module, std::string_view name) {
-  for (uint32_t row = 0; row < kNames.size(); ++row)
-    if (kNames[row].module == module && kNames[row].name == name) return row;
+  for (uint32_t row = 0; row < kPickleNames.size(); ++row)
+    if (kPickleNames[row].module == module && kPickleNames[row].name == name) return row;
   return std::nullopt;
 }
 
-const PickleName& pickle_name(uint32_t row) { return kNames.at(row); }
+const PickleName& pickle_name(uint32_t row) { return kPickleNames.at(row); }
 
 }  // namespace plumb

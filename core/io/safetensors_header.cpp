@@ -9,7 +9,7 @@
 namespace plumb {
 namespace {
 
-constexpr size_t kMaxRank = 32;
+constexpr size_t kMaxDimensions = 32;
 
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
@@ -128,8 +128,8 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
   bool extent(uint64_t value) {
     if (value > static_cast<uint64_t>(INT64_MAX)) return refuse_number(std::to_string(value));
-    if (entry_.shape.size() == kMaxRank)
-      return refuse("tensor {} has more than {} dimensions", quote_name(name_), kMaxRank);
+    if (entry_.shape.size() == kMaxDimensions)
+      return refuse("tensor {} has more than {} dimensions", quote_name(name_), kMaxDimensions);
     entry_.shape.push_back(static_cast<int64_t>(value));
     return true;
   }

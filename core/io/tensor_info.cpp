@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kLongestPrintedName = 160;
 constexpr std::string_view kSuffix = ".safetensors";
 
-std::string name_list(std::span<const TensorInfo> tensors) {
+std::string tensor_names(std::span<const TensorInfo> tensors) {
   constexpr size_t kShown = 8;
   std::string text;
   for (size_t i = 0; i < tensors.size() && i < kShown; ++i)
@@ -43,6 +43,14 @@ std::string quote_name(std::string_view name) {
   }
   if (name.size() > kLongestPrintedName) text += "...";
   return text + "\"";
+}
+
+std::string listed_names(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 20;
+  std::string text;
+  for (size_t i = 0; i < names.size() && i < kShown; ++i) text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kShown) text += fmt::format(" and {} more", names.size() - kShown);
+  return text;
 }
 
 std::optional<size_t> checked_byte_count(std::span<const int64_t> shape, size_t item_bytes) {
@@ -79,7 +87,7 @@ Result<LoadedTensor> load_named_tensor(std::string_view spec) {
                                   [&](const TensorInfo& t) { return t.name == name; });
   if (found == opened.tensors.end())
     return input_error("{}: no tensor {}; it holds {}", file, quote_name(name),
-                       name_list(opened.tensors));
+                       tensor_names(opened.tensors));
   PLUMB_ASSIGN(std::vector<float> data, read_f32(*found));
   return LoadedTensor{found->name, found->shape, std::move(data), std::string(spec)};
 }

@@ -34,6 +34,9 @@ std::string shape_text(std::span<const int64_t> shape);
 // when very long.
 std::string quote_name(std::string_view name);
 
+// "a, b, c", or "a, b, c and 9 more" when there are many.
+std::string listed_names(const std::vector<std::string>& names);
+
 // The bytes of a dense tensor; nothing when an extent is negative or the product overflows.
 std::optional<size_t> checked_byte_count(std::span<const int64_t> shape, size_t item_bytes);
 

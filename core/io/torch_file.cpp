@@ -17,14 +17,6 @@ constexpr size_t kMaxSmallRecord = 64;
 // Views gathered out of one storage may repeat it; this bounds how often, over the whole file.
 constexpr size_t kGatherFactor = 4;
 
-std::string joined(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 12;
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < kShown; ++i) text += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > kShown) text += fmt::format(" and {} more", names.size() - kShown);
-  return text;
-}
-
 class TorchReader {
  public:
   TorchReader(const ZipReader& zip, const std::string& where, const TorchReadOptions& options)
@@ -134,12 +126,12 @@ Result<PickleId> TorchReader::find_model(const Pickle& pickle) {
   const auto model = pickle.at(pickle.root, "model");
   if (!model.has_value())
     return input_error("{}: no \"model\" at its top level, which holds {}", where_,
-                       keys.empty() ? "nothing" : joined(keys));
+                       keys.empty() ? "nothing" : listed_names(keys));
   if (pickle.kind(*model) != PickleKind::kMap)
     return input_error("{}: its \"model\" is not a dict of tensors", where_);
   std::erase_if(keys,
                 [](const std::string& key) { return key == "\"model\"" || key == "\"cfg\""; });
-  if (!keys.empty()) result_.notes.push_back(fmt::format("{}: {} not used", where_, joined(keys)));
+  if (!keys.empty()) result_.notes.push_back(fmt::format("{}: {} not used", where_, listed_names(keys)));
   return *model;
 }
 
@@ -154,7 +146,7 @@ Status TorchReader::read_cfg(const Pickle& pickle, PickleId model) {
   PLUMB_ASSIGN(Json config, pickle_fields_as_json(pickle, *cfg, where_, left_out));
   if (!left_out.empty())
     result_.notes.push_back(fmt::format("{}: the cfg fields {} hold tensors and are left out",
-                                        where_, joined(left_out)));
+                                        where_, listed_names(left_out)));
   result_.cfg = std::make_shared<const Json>(std::move(config));
   return ok_status();
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "core/io/tensor_info.h"
+
 namespace plumb {
 namespace {
 
@@ -19,14 +21,6 @@ bool file_exists(const fs::path& path) {
 bool is_weights_name(const fs::path& path) {
   const std::string extension = path.extension().string();
   return extension == ".safetensors" || extension == ".pt" || extension == ".pth";
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 20;
-  std::string text;
-  for (size_t i = 0; i < names.size() && i < kShown; ++i) text += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > kShown) text += fmt::format(" and {} more", names.size() - kShown);
-  return text;
 }
 
 std::vector<std::string> weights_in(const fs::path& directory) {
@@ -90,12 +84,12 @@ Result<WeightFiles> in_directory(const fs::path& directory) {
   const std::vector<std::string> names = weights_in(directory);
   if (names.size() > 1)
     return input_error("{}: holds {} weights files and no {}; name the one that is meant: {}",
-                       directory.string(), names.size(), kSingle, joined(names));
+                       directory.string(), names.size(), kSingle, listed_names(names));
   if (names.empty()) {
     const std::vector<std::string> below = subdirectories_with_weights(directory);
     return input_error("{}: no weights here, expected {}, {} or one .safetensors or .pt file{}{}",
                        directory.string(), kSingle, kIndex,
-                       below.empty() ? "" : "; there are some in ", joined(below));
+                       below.empty() ? "" : "; there are some in ", listed_names(below));
   }
   if (is_shard_name(fs::path(names[0]).stem().string()))
     return input_error("{}: {} is one shard of several and there is no {} beside it",

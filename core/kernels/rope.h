@@ -26,6 +26,9 @@ std::vector<float> rope_frequencies(size_t rope_dim, double theta, const RopeSca
 // cos and sin by position: tabulated for the first positions, computed alike beyond them.
 class RopeTable {
  public:
+  // As many positions as families tabulate at the most; a table costs rope_dim * 4 bytes a position.
+  static constexpr size_t kMostTabulated = 8192;
+
   RopeTable() = default;
   RopeTable(std::vector<float> frequencies, size_t n_tabulated);
   // Stored tables, [n_positions, rope_dim / 2] each; positions past the end are refused by the

@@ -8,11 +8,10 @@
 
 #include "core/model/rope_evidence.h"
 #include "core/model/switch_names.h"
+#include "core/model/weights.h"
 
 namespace plumb {
 namespace {
-
-constexpr int64_t kMaxDim = 1 << 20;
 
 constexpr SwitchNames<ActPosition, 4> kPositions = {{{"rope", ActPosition::kRope}, {"xl_relative", ActPosition::kRelative},
                                                {"learned", ActPosition::kLearned}, {"none", ActPosition::kNone}}};
@@ -30,9 +29,9 @@ constexpr SwitchNames<bool, 2> kHaltedStates = {{{"frozen", false}, {"running", 
 constexpr SwitchNames<MemoryKind, 4> kMemories = {{{"per_step", MemoryKind::kPerStep}, {"final_output", MemoryKind::kFinalOutput},
                                              {"final_state", MemoryKind::kFinalState}, {"none", MemoryKind::kNone}}};
 
-class Reader {
+class ActReader {
  public:
-  Reader(const Checkpoint& checkpoint, ActConfig& config)
+  ActReader(const Checkpoint& checkpoint, ActConfig& config)
       : checkpoint_(&checkpoint), fields_(checkpoint.config(), checkpoint.config_where()), c_(&config) {}
 
   Status read();
@@ -93,7 +92,7 @@ class Reader {
   std::string assumed_, inferred_;
 };
 
-Status Reader::integer(const char* field, int64_t min, int64_t max, int& target) {
+Status ActReader::integer(const char* field, int64_t min, int64_t max, int& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.integer(field, min, max));
   if (value) target = static_cast<int>(*value);
@@ -101,7 +100,7 @@ Status Reader::integer(const char* field, int64_t min, int64_t max, int& target)
   return ok_status();
 }
 
-Status Reader::number(const char* field, double& target, const std::vector<double>& to_try) {
+Status ActReader::number(const char* field, double& target, const std::vector<double>& to_try) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.number(field));
   if (value) target = *value;
@@ -109,7 +108,7 @@ Status Reader::number(const char* field, double& target, const std::vector<doubl
   return ok_status();
 }
 
-Status Reader::flag(const char* field, bool& target) {
+Status ActReader::flag(const char* field, bool& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.boolean(field));
   if (value) target = *value;
@@ -118,7 +117,7 @@ Status Reader::flag(const char* field, bool& target) {
 }
 
 template <class T, size_t N>
-Result<bool> Reader::parse(const char* field, const SwitchNames<T, N>& names, T& target) {
+Result<bool> ActReader::parse(const char* field, const SwitchNames<T, N>& names, T& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto text, fields_.text(field));
   if (!text) return false;
@@ -131,14 +130,14 @@ Result<bool> Reader::parse(const char* field, const SwitchNames<T, N>& names, T&
 }
 
 template <class T, size_t N>
-Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& target) {
+Status ActReader::choice(const char* field, const SwitchNames<T, N>& names, T& target) {
   PLUMB_ASSIGN(const bool given, parse(field, names, target));
   if (!given) assumed(field, name_of(names, target), open_switch(field, names, target));
   return ok_status();
 }
 
 template <class T, size_t N>
-Status Reader::shown_by(const char* field, const SwitchNames<T, N>& names, const char* tensor, T shown, T& target) {
+Status ActReader::shown_by(const char* field, const SwitchNames<T, N>& names, const char* tensor, T shown, T& target) {
   PLUMB_ASSIGN(const bool given, parse(field, names, target));
   if (!given) {
     if (has(tensor)) {
@@ -156,7 +155,7 @@ Status Reader::shown_by(const char* field, const SwitchNames<T, N>& names, const
 
 // Without the tensor `shown` is out of the question; one other value is then no assumption.
 template <class T, size_t N>
-void Reader::assume_unshown(const char* field, const SwitchNames<T, N>& names, T shown, T target) {
+void ActReader::assume_unshown(const char* field, const SwitchNames<T, N>& names, T shown, T target) {
   OpenSwitch open = open_switch(field, names, target);
   std::erase(open.values, fmt::format("\"{}\"", name_of(names, shown)));
   // The relative parameters have tensors of their own.
@@ -166,7 +165,7 @@ void Reader::assume_unshown(const char* field, const SwitchNames<T, N>& names, T
 }
 
 // Where the config and a tensor both speak and differ, the weight loader names the tensor.
-Status Reader::size(const char* field, const char* tensor, size_t axis, int& target) {
+Status ActReader::size(const char* field, const char* tensor, size_t axis, int& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.integer(field, 1, kMaxDim * 16));
   if (value) {
@@ -181,7 +180,7 @@ Status Reader::size(const char* field, const char* tensor, size_t axis, int& tar
   return ok_status();
 }
 
-Status Reader::read_sizes() {
+Status ActReader::read_sizes() {
   PLUMB_RETURN_IF_ERROR(size("vocab_size", "tok_emb.weight", 0, c_->vocab_size));
   PLUMB_RETURN_IF_ERROR(size("dim", "tok_emb.weight", 1, c_->model_dim));
   PLUMB_RETURN_IF_ERROR(size("ffn_hidden", "block.mlp.gate.weight", 0, c_->ff_dim));
@@ -189,7 +188,7 @@ Status Reader::read_sizes() {
 }
 
 // A projection's shape gives n_heads * head_dim only; the biases of xl_relative give both.
-Status Reader::read_heads() {
+Status ActReader::read_heads() {
   known_.insert({"n_heads", "head_dim"});
   PLUMB_ASSIGN(const auto heads, fields_.integer("n_heads", 1, kMaxDim));
   PLUMB_ASSIGN(const auto width, fields_.integer("head_dim", 1, kMaxDim));
@@ -212,7 +211,7 @@ Status Reader::read_heads() {
   return ok_status();
 }
 
-Status Reader::read_steps() {
+Status ActReader::read_steps() {
   constexpr int64_t kMaxSteps = 4096;
   PLUMB_RETURN_IF_ERROR(shown_by("step_embedding", kStepEmbeddings, "step_emb.weight", ActStepEmbedding::kLearned, c_->step_embedding));
   const TensorInfo* table = find("step_emb.weight");
@@ -225,7 +224,7 @@ Status Reader::read_steps() {
   return ok_status();
 }
 
-Status Reader::read_position() {
+Status ActReader::read_position() {
   if (!fields_.has("position") && has("block.attn.wr.weight")) {
     known_.insert("position");
     c_->position = ActPosition::kRelative;
@@ -241,7 +240,7 @@ Status Reader::read_position() {
   return c_->position == ActPosition::kRope ? read_rope() : ok_status();
 }
 
-Status Reader::read_rope() {
+Status ActReader::read_rope() {
   PLUMB_ASSIGN(const auto theta, fields_.number("rope_theta"));
   if (theta) c_->rope_theta = *theta;
   if (!(c_->rope_theta > 1)) return input_error("{}: field \"rope_theta\" is {}, expected more than 1", where(), c_->rope_theta);
@@ -266,7 +265,7 @@ Status Reader::read_rope() {
   return ok_status();
 }
 
-Status Reader::read_norms() {
+Status ActReader::read_norms() {
   PLUMB_RETURN_IF_ERROR(shown_by("norm_type", kNormTypes, "block.norm1.bias", true, c_->layer_norm));
   PLUMB_RETURN_IF_ERROR(choice("norm_place", kNormPlaces, c_->post_norm));
   PLUMB_RETURN_IF_ERROR(number("norm_eps", c_->norm_eps, kNormEpsToTry));
@@ -277,7 +276,7 @@ Status Reader::read_norms() {
   return ok_status();
 }
 
-Status Reader::read_halting() {
+Status ActReader::read_halting() {
   const bool has_head = has("halt.weight");
   PLUMB_ASSIGN(const bool given, parse("halting", kHaltings, c_->halting));
   if (!given) {
@@ -297,7 +296,7 @@ Status Reader::read_halting() {
   return choice("halted_state", kHaltedStates, c_->run_halted);
 }
 
-Status Reader::read_memory() {
+Status ActReader::read_memory() {
   PLUMB_RETURN_IF_ERROR(choice("memory", kMemories, c_->memory));
   PLUMB_RETURN_IF_ERROR(integer("mem_len", 0, 1 << 24, c_->memory_len));
   PLUMB_RETURN_IF_ERROR(flag("same_length", c_->same_length));
@@ -308,7 +307,7 @@ Status Reader::read_memory() {
   return ok_status();
 }
 
-Status Reader::read_tie() {
+Status ActReader::read_tie() {
   known_.insert("tie_embeddings");
   PLUMB_ASSIGN(const auto tied, fields_.boolean("tie_embeddings"));
   const TensorInfo* head = find("lm_head.weight");
@@ -322,7 +321,7 @@ Status Reader::read_tie() {
   return ok_status();
 }
 
-Status Reader::check() const {
+Status ActReader::check() const {
   const ActConfig& c = *c_;
   PLUMB_ASSIGN(const auto type, fields_.text("model_type"));
   if (type && *type != "act_recurrent")
@@ -344,7 +343,7 @@ Status Reader::check() const {
   return ok_status();
 }
 
-void Reader::note_unused() {
+void ActReader::note_unused() {
   std::string unused;
   if (checkpoint_->config().is_object())
     for (const auto& [field, value] : checkpoint_->config().items())
@@ -352,7 +351,7 @@ void Reader::note_unused() {
   if (!unused.empty()) c_->notes.push_back(fmt::format("{}: fields without a meaning here: {}", where(), unused));
 }
 
-Status Reader::read() {
+Status ActReader::read() {
   PLUMB_RETURN_IF_ERROR(read_sizes());
   PLUMB_RETURN_IF_ERROR(read_steps());
   PLUMB_RETURN_IF_ERROR(read_position());
@@ -374,7 +373,7 @@ Status Reader::read() {
 
 Result<ActConfig> read_act_config(const Checkpoint& checkpoint) {
   ActConfig config;
-  PLUMB_RETURN_IF_ERROR(Reader(checkpoint, config).read());
+  PLUMB_RETURN_IF_ERROR(ActReader(checkpoint, config).read());
   return config;
 }
 

@@ -8,7 +8,6 @@
 namespace plumb {
 namespace {
 
-constexpr size_t kMaxTabulatedPositions = 8192;
 constexpr size_t kMaxTableElements = size_t{1} << 27;
 
 // D model_dim, V vocab_size, Q heads * head_dim, F ff_dim.
@@ -52,7 +51,7 @@ constexpr AliasRow kRows[] = {
 
 RopeTable rope_table(const CrowfeatherConfig& c, double theta) {
   const auto positions = static_cast<size_t>(c.max_positions), d = static_cast<size_t>(c.head_dim);
-  RopeTable exact(rope_frequencies(d, theta), std::min(positions, kMaxTabulatedPositions));
+  RopeTable exact(rope_frequencies(d, theta), std::min(positions, RopeTable::kMostTabulated));
   if (!c.bf16_rope_table) return exact;
   Mat<float> cos(positions, d / 2), sin(positions, d / 2);
   std::vector<float> scratch(d);

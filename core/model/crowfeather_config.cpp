@@ -6,11 +6,10 @@
 
 #include "core/model/rope_evidence.h"
 #include "core/model/switch_names.h"
+#include "core/model/weights.h"
 
 namespace plumb {
 namespace {
-
-constexpr int64_t kMaxDim = 1 << 20;
 
 constexpr SwitchNames<WindowConvention, 2> kWindowConventions = {{{"keys", WindowConvention::kKeys}, {"distance", WindowConvention::kDistance}}};
 constexpr SwitchNames<RopeLayout, 2> kRopeLayouts = {{{"interleaved", RopeLayout::kInterleaved}, {"half", RopeLayout::kHalfSplit}}};
@@ -38,9 +37,9 @@ OpenSwitch layer_parities(int n_layers) {
   return result;
 }
 
-class Reader {
+class CrowfeatherReader {
  public:
-  Reader(const Checkpoint& checkpoint, CrowfeatherConfig& config)
+  CrowfeatherReader(const Checkpoint& checkpoint, CrowfeatherConfig& config)
       : checkpoint_(&checkpoint), json_(&checkpoint.config()), fields_(checkpoint.config(), checkpoint.config_where()), c_(&config) {}
 
   Status read();
@@ -90,7 +89,7 @@ class Reader {
   std::string defaults_, inferred_;
 };
 
-Status Reader::integer(Aliases names, int64_t max, int& target) {
+Status CrowfeatherReader::integer(Aliases names, int64_t max, int& target) {
   const char* name = first_present(names);
   if (name != nullptr) {
     PLUMB_ASSIGN(const auto value, fields_.integer(name, 1, max));
@@ -103,7 +102,7 @@ Status Reader::integer(Aliases names, int64_t max, int& target) {
   return ok_status();
 }
 
-Status Reader::number(Aliases names, double& target, const std::vector<double>& to_try) {
+Status CrowfeatherReader::number(Aliases names, double& target, const std::vector<double>& to_try) {
   const char* name = first_present(names);
   if (name != nullptr) {
     PLUMB_ASSIGN(const auto value, fields_.number(name));
@@ -117,7 +116,7 @@ Status Reader::number(Aliases names, double& target, const std::vector<double>& 
 }
 
 template <class T, size_t N>
-Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& target, bool& given) {
+Status CrowfeatherReader::choice(const char* field, const SwitchNames<T, N>& names, T& target, bool& given) {
   PLUMB_ASSIGN(const auto text, fields_.text(field));
   given = text.has_value();
   if (!given) return ok_status();
@@ -127,7 +126,7 @@ Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& targ
 
 // Extents come from the config; where it is silent, from the tensors. Where both speak and differ,
 // the weight loader names the tensor.
-Status Reader::read_sizes() {
+Status CrowfeatherReader::read_sizes() {
   const auto size = [&](Aliases names, const char* tensor, size_t axis, int& target) -> Status {
     if (const char* name = first_present(names)) {
       PLUMB_ASSIGN(const auto value, fields_.integer(name, 1, kMaxDim * 16));
@@ -158,7 +157,7 @@ Status Reader::read_sizes() {
 }
 
 // A shape gives n_heads * head_dim only.
-Status Reader::read_heads() {
+Status CrowfeatherReader::read_heads() {
   PLUMB_ASSIGN(const auto heads, fields_.integer("n_heads", 1, kMaxDim));
   PLUMB_ASSIGN(const auto width, fields_.integer("head_dim", 2, kMaxDim));
   const TensorInfo* query = checkpoint_->find("layers.0.attn.wq.weight");
@@ -180,7 +179,7 @@ Status Reader::read_heads() {
 }
 
 // Null switches the cap off; a missing field means the default.
-Status Reader::read_softcap() {
+Status CrowfeatherReader::read_softcap() {
   const char* name = first_present({"logit_softcap", "logit_cap", "lm_head_logit_cap", "final_logit_softcap", "softcap"});
   if (name == nullptr) {
     defaulted("logit_softcap", c_->logit_softcap, open_switch("logit_softcap", c_->logit_softcap, {30, 15, 50, 0}));
@@ -194,7 +193,7 @@ Status Reader::read_softcap() {
 }
 
 // Default: even layers slide, except a last one (section 5.3).
-Status Reader::read_layer_types() {
+Status CrowfeatherReader::read_layer_types() {
   c_->sliding.assign(static_cast<size_t>(c_->n_layers), false);
   if (!fields_.has("layer_types")) {
     for (int l = 0; l + 1 < c_->n_layers; l += 2) c_->sliding[static_cast<size_t>(l)] = true;
@@ -215,7 +214,7 @@ Status Reader::read_layer_types() {
 }
 
 // Trained norm weights lie near 1; near 0 they were stored less one.
-Status Reader::read_norm_offset() {
+Status CrowfeatherReader::read_norm_offset() {
   PLUMB_ASSIGN(const auto given, fields_.number("norm_weight_offset"));
   if (given) {
     if (*given != 0 && *given != 1)
@@ -239,7 +238,7 @@ Status Reader::read_norm_offset() {
   return ok_status();
 }
 
-Status Reader::apply_evidence(const RopeEvidence& found, bool theta_given, bool layout_given, bool table_given) {
+Status CrowfeatherReader::apply_evidence(const RopeEvidence& found, bool theta_given, bool layout_given, bool table_given) {
   if (found.theta) {
     if (theta_given && *found.theta != c_->rope_theta)
       return input_error("{}: rope_theta is {}, but the stored table {} was made with {}", where(), c_->rope_theta,
@@ -260,7 +259,7 @@ Status Reader::apply_evidence(const RopeEvidence& found, bool theta_given, bool 
   return ok_status();
 }
 
-Status Reader::read_rope() {
+Status CrowfeatherReader::read_rope() {
   const bool theta_given = first_present({"rope_theta", "rope_base", "theta"}) != nullptr;
   bool layout_given = false, table_given = false;
   const std::string before = defaults_;
@@ -288,7 +287,7 @@ Status Reader::read_rope() {
   return ok_status();
 }
 
-Status Reader::check() const {
+Status CrowfeatherReader::check() const {
   if (c_->head_dim % 2 != 0)
     return input_error("{}: head_dim is {}, expected an even number, whose halves are rotated", where(), c_->head_dim);
   if (!(c_->norm_eps >= 0))
@@ -302,7 +301,7 @@ Status Reader::check() const {
   return ok_status();
 }
 
-Status Reader::read() {
+Status CrowfeatherReader::read() {
   PLUMB_RETURN_IF_ERROR(read_sizes());
   PLUMB_RETURN_IF_ERROR(read_heads());
   PLUMB_RETURN_IF_ERROR(integer({"max_seq_len"}, 1 << 24, c_->max_positions));
@@ -340,7 +339,7 @@ size_t CrowfeatherConfig::visible_keys(int layer) const {
 
 Result<CrowfeatherConfig> read_crowfeather_config(const Checkpoint& checkpoint) {
   CrowfeatherConfig config;
-  PLUMB_RETURN_IF_ERROR(Reader(checkpoint, config).read());
+  PLUMB_RETURN_IF_ERROR(CrowfeatherReader(checkpoint, config).read());
   return config;
 }
 

@@ -3,12 +3,6 @@
 #include "core/model/layered_transformer.h"
 
 namespace plumb {
-namespace {
-
-constexpr size_t kMaxTabulatedPositions = 8192;
-
-}  // namespace
-
 Result<std::unique_ptr<RecurrentModel>> load_llama(const Checkpoint& checkpoint, Precision precision, Team& team) {
   PLUMB_ASSIGN(const LlamaConfig c, read_llama_config(checkpoint));
   WeightLoader loader(checkpoint, precision, team);
@@ -46,9 +40,9 @@ Result<std::unique_ptr<RecurrentModel>> load_llama(const Checkpoint& checkpoint,
   }
   PLUMB_ASSIGN(parts.final_norm, loader.vector("model.norm.weight", {c.model_dim}));
   PLUMB_RETURN_IF_ERROR(loader.finish());
-  const size_t positions = c.trained_positions > 0 ? static_cast<size_t>(c.trained_positions) : kMaxTabulatedPositions;
+  const size_t positions = c.trained_positions > 0 ? static_cast<size_t>(c.trained_positions) : RopeTable::kMostTabulated;
   parts.ropes.emplace_back(rope_frequencies(static_cast<size_t>(c.head_dim), c.rope_theta, c.rope_scaling),
-                           std::min(positions, kMaxTabulatedPositions));
+                           std::min(positions, RopeTable::kMostTabulated));
   return std::unique_ptr<RecurrentModel>(std::make_unique<LayeredTransformer>(std::move(parts)));
 }
 

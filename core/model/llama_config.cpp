@@ -3,20 +3,19 @@
 
 #include "core/model/llama.h"
 #include "core/model/switch_names.h"
+#include "core/model/weights.h"
 
 namespace plumb {
 namespace {
-
-constexpr int64_t kMaxDim = 1 << 20;
 
 int64_t extent(const Checkpoint& checkpoint, const std::string& name, size_t axis) {
   const TensorInfo* tensor = checkpoint.find(name);
   return tensor != nullptr && axis < tensor->shape.size() ? std::min(tensor->shape[axis], kMaxDim * 16) : 0;
 }
 
-class Reader {
+class LlamaReader {
  public:
-  Reader(const Checkpoint& checkpoint, LlamaConfig& config)
+  LlamaReader(const Checkpoint& checkpoint, LlamaConfig& config)
       : checkpoint_(&checkpoint), json_(&checkpoint.config()), fields_(checkpoint.config(), checkpoint.config_where()), c_(&config) {}
 
   Status read();
@@ -38,7 +37,7 @@ class Reader {
   LlamaConfig* c_;
 };
 
-Status Reader::size(const char* field, int64_t from_shape, int& target) {
+Status LlamaReader::size(const char* field, int64_t from_shape, int& target) {
   PLUMB_ASSIGN(const auto value, fields_.integer(field, 1, kMaxDim * 16));
   target = static_cast<int>(value.value_or(from_shape));
   if (target < 1) return input_error("{}: field \"{}\" is missing and no tensor decides it", where(), field);
@@ -46,7 +45,7 @@ Status Reader::size(const char* field, int64_t from_shape, int& target) {
   return ok_status();
 }
 
-Status Reader::read_heads() {
+Status LlamaReader::read_heads() {
   PLUMB_ASSIGN(const auto heads, fields_.integer("num_attention_heads", 1, kMaxDim));
   if (!heads)
     return input_error("{}: field \"num_attention_heads\" is missing and no tensor decides it; give --config FILE", where());
@@ -64,7 +63,7 @@ Status Reader::read_heads() {
   return ok_status();
 }
 
-Status Reader::read_scaling(const JsonFields& fields) {
+Status LlamaReader::read_scaling(const JsonFields& fields) {
   PLUMB_ASSIGN(auto type, fields.text("rope_type"));
   if (!type) {
     PLUMB_ASSIGN(type, fields.text("type"));
@@ -87,7 +86,7 @@ Status Reader::read_scaling(const JsonFields& fields) {
 }
 
 // rope_theta and rope_scaling, or both together in the newer rope_parameters.
-Status Reader::read_rope() {
+Status LlamaReader::read_rope() {
   PLUMB_ASSIGN(auto theta, fields_.number("rope_theta"));
   for (const char* name : {"rope_parameters", "rope_scaling"}) {
     if (!fields_.has(name)) continue;
@@ -108,7 +107,7 @@ Status Reader::read_rope() {
   return ok_status();
 }
 
-Status Reader::read_switches() {
+Status LlamaReader::read_switches() {
   for (const char* name : {"attention_bias", "mlp_bias"}) {
     PLUMB_ASSIGN(const auto bias, fields_.boolean(name));
     if (bias == true) return input_error("{}: field \"{}\" is true, expected false: biases are not supported", where(), name);
@@ -131,7 +130,7 @@ Status Reader::read_switches() {
   return ok_status();
 }
 
-Status Reader::read_stop_ids() {
+Status LlamaReader::read_stop_ids() {
   if (!fields_.has("eos_token_id")) return ok_status();
   const Json& ids = (*json_)["eos_token_id"];
   const auto take = [&](const Json& id) -> Status {
@@ -146,7 +145,7 @@ Status Reader::read_stop_ids() {
 }
 
 // A tied head is not stored, or stored as a second copy.
-Status Reader::read_tying() {
+Status LlamaReader::read_tying() {
   const TensorInfo* head = checkpoint_->find("lm_head.weight");
   const TensorInfo* embedding = checkpoint_->find("model.embed_tokens.weight");
   PLUMB_ASSIGN(const auto tied, fields_.boolean("tie_word_embeddings"));
@@ -157,7 +156,7 @@ Status Reader::read_tying() {
   return ok_status();
 }
 
-Status Reader::read() {
+Status LlamaReader::read() {
   if (!json_->is_object())
     return input_error("{}: a Llama needs its config.json; give --config FILE", where());
   PLUMB_RETURN_IF_ERROR(size("hidden_size", extent(*checkpoint_, "model.embed_tokens.weight", 1), c_->model_dim));
@@ -178,7 +177,7 @@ Status Reader::read() {
 
 Result<LlamaConfig> read_llama_config(const Checkpoint& checkpoint) {
   LlamaConfig config;
-  PLUMB_RETURN_IF_ERROR(Reader(checkpoint, config).read());
+  PLUMB_RETURN_IF_ERROR(LlamaReader(checkpoint, config).read());
   return config;
 }
 

@@ -9,16 +9,12 @@ struct PreNormBlock {
   FusedFeedForward feed_forward;
 };
 
-Result<PreNormBlock> load_block(WeightLoader& loader, const RavenConfig& c, const std::string& name) {
-  const int64_t e = c.model_dim, d = c.head_dim();
+Result<PreNormBlock> load_pre_norm_block(WeightLoader& loader, const RavenConfig& c, const std::string& name) {
+  const int64_t e = c.model_dim;
   PreNormBlock block;
   PLUMB_ASSIGN(block.norm_1, loader.vector(name + ".norm_1.weight", {e}));
   PLUMB_ASSIGN(block.norm_2, loader.vector(name + ".norm_2.weight", {e}));
-  PLUMB_ASSIGN(block.attention.qkv,
-               loader.linear(name + ".attn.Wqkv.weight", (c.n_heads + 2 * c.n_kv_heads) * d, e));
-  PLUMB_ASSIGN(block.attention.proj, loader.linear(name + ".attn.proj.weight", e, e));
-  PLUMB_ASSIGN(block.feed_forward.fc, loader.linear(name + ".mlp.fc.weight", 2 * int64_t{c.ff_dim}, e));
-  PLUMB_ASSIGN(block.feed_forward.proj, loader.linear(name + ".mlp.proj.weight", e, c.ff_dim));
+  PLUMB_RETURN_IF_ERROR(load_branches(loader, c, name, block.attention, block.feed_forward));
   return block;
 }
 
@@ -27,9 +23,7 @@ class LlamaRetrofit final : public LoopedTransformer {
   Status load(const RavenConfig& config, WeightLoader& loader) {
     PLUMB_RETURN_IF_ERROR(load_shared(config, loader));
     attention_spec_.layout = RopeLayout::kHalfSplit;
-    PLUMB_RETURN_IF_ERROR(load_stage(loader, "prelude", config.n_prelude, Stage::kPrelude));
-    PLUMB_RETURN_IF_ERROR(load_stage(loader, "core_block", config.n_core, Stage::kCore));
-    PLUMB_RETURN_IF_ERROR(load_stage(loader, "coda", config.n_coda, Stage::kCoda));
+    PLUMB_ASSIGN(stages_, load_stages(loader, config, load_pre_norm_block));
     fill_info("raven-llama");
     return loader.finish();
   }
@@ -58,15 +52,7 @@ class LlamaRetrofit final : public LoopedTransformer {
   }
 
  private:
-  Status load_stage(WeightLoader& loader, const char* name, int count, Stage stage) {
-    for (int j = 0; j < count; ++j) {
-      PLUMB_ASSIGN(PreNormBlock block, load_block(loader, config_, fmt::format("transformer.{}.{}", name, j)));
-      stages_[static_cast<size_t>(stage)].push_back(std::move(block));
-    }
-    return ok_status();
-  }
-
-  std::vector<PreNormBlock> stages_[3];  // by Stage
+  LoopedStages<PreNormBlock> stages_;
 };
 
 }  // namespace

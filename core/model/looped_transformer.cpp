@@ -5,8 +5,6 @@
 namespace plumb {
 namespace {
 
-constexpr size_t kMaxTabulatedPositions = 8192;
-
 // freqs_cis [1, n, 1, d/2, 2] as stored: the table the model was trained with.
 Result<RopeTable> stored_rope(WeightLoader& loader, int n_positions, int half_dim) {
   PLUMB_ASSIGN(const std::vector<float> values,
@@ -22,6 +20,17 @@ Result<RopeTable> stored_rope(WeightLoader& loader, int n_positions, int half_di
 }
 
 }  // namespace
+
+Status load_branches(WeightLoader& loader, const RavenConfig& config, const std::string& block,
+                     FusedAttention& attention, FusedFeedForward& feed_forward) {
+  const int64_t e = config.model_dim, d = config.head_dim(), ff = config.ff_dim;
+  PLUMB_ASSIGN(attention.qkv, loader.linear(block + ".attn.Wqkv.weight",
+                                            (config.n_heads + 2 * config.n_kv_heads) * d, e));
+  PLUMB_ASSIGN(attention.proj, loader.linear(block + ".attn.proj.weight", e, e));
+  PLUMB_ASSIGN(feed_forward.fc, loader.linear(block + ".mlp.fc.weight", 2 * ff, e));
+  PLUMB_ASSIGN(feed_forward.proj, loader.linear(block + ".mlp.proj.weight", e, ff));
+  return ok_status();
+}
 
 Status LoopedTransformer::load_shared(const RavenConfig& config, WeightLoader& loader) {
   config_ = config;
@@ -50,9 +59,9 @@ Status LoopedTransformer::load_shared(const RavenConfig& config, WeightLoader& l
     PLUMB_ASSIGN(rope_, stored_rope(loader, config.max_positions, config.head_dim() / 2));
   } else {
     const size_t positions = config.max_positions > 0 ? static_cast<size_t>(config.max_positions)
-                                                      : kMaxTabulatedPositions;
+                                                      : RopeTable::kMostTabulated;
     rope_ = RopeTable(rope_frequencies(d, config.rope_theta, config.rope_scaling),
-                      std::min(positions, kMaxTabulatedPositions));
+                      std::min(positions, RopeTable::kMostTabulated));
   }
   return ok_status();
 }

@@ -6,6 +6,9 @@
 //   logits = head( ln_f( coda[0..D)( enter_coda(s_r) ) ) )
 #pragma once
 
+#include <array>
+#include <utility>
+
 #include "core/cache/kv_storage.h"
 #include "core/model/blocks.h"
 #include "core/model/raven_config.h"
@@ -21,6 +24,31 @@ struct LoopedWorkspace : Workspace {
   AttentionWorkspace attention;
   FeedForwardWorkspace feed_forward;
 };
+
+// A variant's blocks by Stage.
+template <class Block>
+using LoopedStages = std::array<std::vector<Block>, 3>;
+
+// What the blocks of both variants share: fused projections. `block` is the block's name in the
+// checkpoint.
+Status load_branches(WeightLoader& loader, const RavenConfig& config, const std::string& block,
+                     FusedAttention& attention, FusedFeedForward& feed_forward);
+
+// Every block of the three stages, each by load_block(loader, config, name).
+template <class Block>
+Result<LoopedStages<Block>> load_stages(WeightLoader& loader, const RavenConfig& config,
+                                        Result<Block> (*load_block)(WeightLoader&, const RavenConfig&,
+                                                                    const std::string& name)) {
+  const std::pair<const char*, int> counts[] = {
+      {"prelude", config.n_prelude}, {"core_block", config.n_core}, {"coda", config.n_coda}};
+  LoopedStages<Block> stages;
+  for (size_t stage = 0; stage < stages.size(); ++stage)
+    for (int j = 0; j < counts[stage].second; ++j) {
+      PLUMB_ASSIGN(Block block, load_block(loader, config, fmt::format("transformer.{}.{}", counts[stage].first, j)));
+      stages[stage].push_back(std::move(block));
+    }
+  return stages;
+}
 
 class LoopedTransformer : public RecurrentModel {
  public:

@@ -4,11 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/model/switch_names.h"
+#include "core/model/weights.h"
 
 namespace plumb {
 namespace {
-
-constexpr int64_t kMaxDim = 1 << 20;
 
 // The first of several spellings that is there.
 Result<std::optional<int64_t>> first_integer(const JsonFields& fields,
@@ -145,6 +144,9 @@ Result<RavenConfig> read_raven_config(const Checkpoint& checkpoint, RavenVariant
   PLUMB_RETURN_IF_ERROR(read({"num_key_value_heads"}, 1, kMaxDim, config.n_kv_heads));
   PLUMB_RETURN_IF_ERROR(read({"intermediate_size"}, 1, kMaxDim, config.ff_dim));
   PLUMB_RETURN_IF_ERROR(read({"padded_vocab_size", "vocab_size"}, 1, kMaxDim * 16, config.vocab_size));
+  PLUMB_ASSIGN(const auto unpadded, fields.integer("vocab_size", 1, kMaxDim * 16));
+  if (unpadded && *unpadded > config.vocab_size)
+    return input_error("{}: vocab_size {} exceeds padded_vocab_size {}", fields.where(), *unpadded, config.vocab_size);
   PLUMB_RETURN_IF_ERROR(read({"n_layers_in_prelude"}, 0, 4096, config.n_prelude));
   PLUMB_RETURN_IF_ERROR(read({"n_layers_in_recurrent_block"}, 0, 4096, config.n_core));
   PLUMB_RETURN_IF_ERROR(read({"n_layers_in_coda"}, 0, 4096, config.n_coda));

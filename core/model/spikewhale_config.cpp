@@ -8,11 +8,10 @@
 
 #include "core/model/spikewhale_names.h"
 #include "core/model/spikewhale_switches.h"
+#include "core/model/weights.h"
 
 namespace plumb {
 namespace {
-
-constexpr int64_t kMaxDim = 1 << 20;
 
 // Fields of published files that decide nothing here: training, initialisation, mixtures of experts
 // that are switched off, and what other libraries note down.
@@ -49,9 +48,9 @@ constexpr const char* kWithoutEffect[] = {"architectures",
                                           "use_moe",
                                           "rope_scaling"};
 
-class Reader {
+class SpikeWhaleReader {
  public:
-  Reader(const Checkpoint& checkpoint, SpikeWhaleConfig& config)
+  SpikeWhaleReader(const Checkpoint& checkpoint, SpikeWhaleConfig& config)
       : checkpoint_(&checkpoint),
         json_(&checkpoint.config()),
         fields_(checkpoint.config(), checkpoint.config_where()),
@@ -113,18 +112,18 @@ class Reader {
   std::string assumed_, inferred_;
 };
 
-int64_t Reader::extent(const std::string& tensor, size_t axis) const {
+int64_t SpikeWhaleReader::extent(const std::string& tensor, size_t axis) const {
   const TensorInfo* info = find(tensor);
   return info == nullptr || info->shape.size() <= axis ? 0 : info->shape[axis];
 }
 
-bool Reader::any_below(const char* prefix) const {
+bool SpikeWhaleReader::any_below(const char* prefix) const {
   const auto tensors = checkpoint_->tensors();
   return std::any_of(tensors.begin(), tensors.end(),
                      [&](const TensorInfo& t) { return t.name.starts_with(prefix); });
 }
 
-Status Reader::size(const char* field, int64_t min, int64_t max, int64_t extent, int& target) {
+Status SpikeWhaleReader::size(const char* field, int64_t min, int64_t max, int64_t extent, int& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.integer(field, min, max));
   if (value) {
@@ -140,7 +139,7 @@ Status Reader::size(const char* field, int64_t min, int64_t max, int64_t extent,
   return ok_status();
 }
 
-Status Reader::number(const char* field, double& target, const std::vector<double>& to_try) {
+Status SpikeWhaleReader::number(const char* field, double& target, const std::vector<double>& to_try) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.number(field));
   if (!value && has_config()) return missing(field);
@@ -151,7 +150,7 @@ Status Reader::number(const char* field, double& target, const std::vector<doubl
   return ok_status();
 }
 
-Status Reader::flag(const char* field, const char* tensor, bool has_default, bool& target) {
+Status SpikeWhaleReader::flag(const char* field, const char* tensor, bool has_default, bool& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto value, fields_.boolean(field));
   if (value) {
@@ -168,7 +167,7 @@ Status Reader::flag(const char* field, const char* tensor, bool has_default, boo
 }
 
 template <class T, size_t N>
-Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& target) {
+Status SpikeWhaleReader::choice(const char* field, const SwitchNames<T, N>& names, T& target) {
   known_.insert(field);
   PLUMB_ASSIGN(const auto text, fields_.text(field));
   if (!text) {
@@ -184,7 +183,7 @@ Status Reader::choice(const char* field, const SwitchNames<T, N>& names, T& targ
                      expected_names(names));
 }
 
-Status Reader::refuse_other_models() {
+Status SpikeWhaleReader::refuse_other_models() {
   PLUMB_ASSIGN(const auto type, fields_.text("model_type"));
   if (type && *type != "spike_whale")
     return input_error("{}: field \"model_type\" is \"{}\", expected \"spike_whale\"", where(),
@@ -205,7 +204,7 @@ Status Reader::refuse_other_models() {
   return ok_status();
 }
 
-Status Reader::read_sizes() {
+Status SpikeWhaleReader::read_sizes() {
   const std::string layer = "model.layers.0.";
   PLUMB_RETURN_IF_ERROR(
       size("vocab_size", 1, kMaxDim * 16, extent("model.embed_tokens.weight", 0), c_->vocab_size));
@@ -223,7 +222,7 @@ Status Reader::read_sizes() {
   return ok_status();
 }
 
-Status Reader::read_attention() {
+Status SpikeWhaleReader::read_attention() {
   const std::string attn = "model.layers.0.attn.";
   PLUMB_RETURN_IF_ERROR(flag("use_qk_norm", "model.layers.0.attn.q_norm.", true, c_->norm_heads));
   PLUMB_RETURN_IF_ERROR(flag("use_xsa", nullptr, false, c_->exclusive));
@@ -252,7 +251,7 @@ Status Reader::read_attention() {
 }
 
 // A tied head may be in the file as a copy, which nobody reads.
-Status Reader::read_tie() {
+Status SpikeWhaleReader::read_tie() {
   known_.insert("tie_word_embeddings");
   PLUMB_ASSIGN(const auto tied, fields_.boolean("tie_word_embeddings"));
   if (!tied && has_config()) return missing("tie_word_embeddings");
@@ -271,7 +270,7 @@ Status Reader::read_tie() {
   return ok_status();
 }
 
-Status Reader::read_engram() {
+Status SpikeWhaleReader::read_engram() {
   PLUMB_RETURN_IF_ERROR(flag("use_engram", "model.engram.", false, c_->has_engram));
   for (const char* field :
        {"engram_compress_dim", "engram_num_heads", "engram_table_size", "engram_max_ngram",
@@ -298,7 +297,7 @@ Status Reader::read_engram() {
   return ok_status();
 }
 
-Status Reader::read_streams() {
+Status SpikeWhaleReader::read_streams() {
   PLUMB_RETURN_IF_ERROR(flag("use_hyper_connections", "model.hc_out_mix.", false, c_->has_streams));
   for (const char* field :
        {"hc_mult", "hc_sinkhorn_iters", "hc_eps", "hc_read_map", "hc_write_map"})
@@ -317,7 +316,7 @@ Status Reader::read_streams() {
   return ok_status();
 }
 
-Status Reader::read_refinement() {
+Status SpikeWhaleReader::read_refinement() {
   PLUMB_RETURN_IF_ERROR(flag("use_hrm_refine", "model.hrm_refine.", true, c_->has_refinement));
   for (const char* field : {"hrm_refine_dim", "hrm_refine_steps", "hrm_gate_scale"})
     known_.insert(field);
@@ -332,7 +331,7 @@ Status Reader::read_refinement() {
 }
 
 // One id or a list of them.
-Status Reader::read_stop_ids() {
+Status SpikeWhaleReader::read_stop_ids() {
   known_.insert("eos_token_id");
   if (!fields_.has("eos_token_id")) return ok_status();
   const Json& value = (*json_)["eos_token_id"];
@@ -345,7 +344,7 @@ Status Reader::read_stop_ids() {
   return ok_status();
 }
 
-Status Reader::check() const {
+Status SpikeWhaleReader::check() const {
   const SpikeWhaleConfig& c = *c_;
   if (c.n_heads % c.n_kv_heads != 0)
     return input_error("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}",
@@ -365,7 +364,7 @@ Status Reader::check() const {
   return ok_status();
 }
 
-void Reader::note_unused() {
+void SpikeWhaleReader::note_unused() {
   known_.insert(std::begin(kWithoutEffect), std::end(kWithoutEffect));
   std::string unused;
   if (has_config())
@@ -376,7 +375,7 @@ void Reader::note_unused() {
     c_->notes.push_back(fmt::format("{}: fields without a meaning here: {}", where(), unused));
 }
 
-Status Reader::read() {
+Status SpikeWhaleReader::read() {
   PLUMB_RETURN_IF_ERROR(refuse_other_models());
   PLUMB_RETURN_IF_ERROR(read_sizes());
   PLUMB_RETURN_IF_ERROR(read_attention());
@@ -400,7 +399,7 @@ Status Reader::read() {
 
 Result<SpikeWhaleConfig> read_spikewhale_config(const Checkpoint& checkpoint) {
   SpikeWhaleConfig config;
-  PLUMB_RETURN_IF_ERROR(Reader(checkpoint, config).read());
+  PLUMB_RETURN_IF_ERROR(SpikeWhaleReader(checkpoint, config).read());
   return config;
 }
 

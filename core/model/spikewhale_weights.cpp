@@ -8,8 +8,6 @@
 namespace plumb {
 namespace {
 
-constexpr size_t kMaxTabulatedPositions = 8192;
-
 Result<HyperConnection> load_connection(WeightLoader& loader, const HyperConnectionConfig& c,
                                         const std::string& site) {
   PLUMB_ASSIGN(const std::vector<float> read,
@@ -54,7 +52,7 @@ Result<RopeTable> load_rope(WeightLoader& loader, const SpikeWhaleConfig& c,
   if (!loader.has(cos_name) && !loader.has(sin_name)) {
     notes.push_back("no rope tables in the file: they were computed from rope_theta");
     return RopeTable(rope_frequencies(static_cast<size_t>(c.rope_dim), c.rope_theta),
-                     std::min(static_cast<size_t>(c.max_positions), kMaxTabulatedPositions));
+                     std::min(static_cast<size_t>(c.max_positions), RopeTable::kMostTabulated));
   }
   PLUMB_ASSIGN(const std::vector<float> cos, loader.vector(cos_name, {c.max_positions, half}));
   PLUMB_ASSIGN(const std::vector<float> sin, loader.vector(sin_name, {c.max_positions, half}));

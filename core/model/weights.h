@@ -1,6 +1,7 @@
 // Weights out of a checkpoint: exact names and shapes, packed once, nothing left over.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <set>
 #include <string>
@@ -12,6 +13,9 @@
 #include "core/parallel/team.h"
 
 namespace plumb {
+
+// No width or count that a config gives is larger; vocabularies and lengths may be 16 times this.
+inline constexpr int64_t kMaxDim = 1 << 20;
 
 // --dtype.
 enum class Precision {

@@ -26,10 +26,17 @@ int available_cores() {
 
 Team::Team(int n_threads) {
   PLUMB_CHECK(n_threads >= 1);
-  for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this] { work(); });
+  try {
+    for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this] { work(); });
+  } catch (...) {  // no more threads to be had: those that run must not be left behind
+    stop();
+    throw;
+  }
 }
 
-Team::~Team() {
+Team::~Team() { stop(); }
+
+void Team::stop() {
   stopping_.store(true);
   generation_.fetch_add(1);
   generation_.notify_all();

@@ -15,9 +15,13 @@
 
 namespace plumb {
 
+// What a user may ask for; more than any machine here has.
+inline constexpr int kMaxThreads = 1024;
+
 class Team {
  public:
-  // `n_threads` >= 1 counts the calling thread.
+  // `n_threads` >= 1 counts the calling thread. Throws std::system_error when the machine gives no
+  // more threads.
   explicit Team(int n_threads);
   ~Team();
   Team(const Team&) = delete;
@@ -43,6 +47,7 @@ class Team {
 
   void dispatch(size_t n_parts, Call call, void* target);
   void work();
+  void stop();
   void take_parts(uint32_t generation);
 
   // The loop in progress. (generation << 32 | next part): a worker that wakes late finds another

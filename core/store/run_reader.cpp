@@ -100,7 +100,7 @@ TrajectoryInfo read_trajectory(Statement& query) {
 constexpr const char* kDepthPerplexitySql =
     "SELECT p.run_id, p.model_name, p.text_name, p.num_steps, p.cache, p.rule, p.dtype, p.seed, "
     "s.tokens, s.nats_per_token, s.perplexity, s.bits_per_byte, s.ci_low, s.ci_high, p.id, "
-    "s.mean_steps FROM points p JOIN point_summaries s ON s.point_id = p.id "
+    "s.mean_steps, s.ci_level, s.ci_method FROM points p JOIN point_summaries s ON s.point_id = p.id "
     "WHERE p.status = 'done' ORDER BY p.id";
 
 DepthPerplexityRow read_depth_perplexity(Statement& query) {
@@ -121,6 +121,8 @@ DepthPerplexityRow read_depth_perplexity(Statement& query) {
   row.ci_high = optional_real(query, 13);
   row.point = query.getColumn(14).getInt64();
   row.mean_steps = optional_real(query, 15);
+  row.ci_level = optional_real(query, 16);
+  row.ci_method = query.getColumn(17).getString();
   return row;
 }
 

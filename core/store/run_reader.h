@@ -71,6 +71,8 @@ struct DepthPerplexityRow {
   std::optional<double> bits_per_byte, ci_low, ci_high;
   int64_t point = 0;
   std::optional<double> mean_steps;
+  std::optional<double> ci_level;  // confidence of ci_low to ci_high, 0 to 1
+  std::string ci_method;           // "" without an interval
 };
 
 // A row of the view strategies.

@@ -12,7 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxFileBytes = size_t{16} << 20;
+constexpr size_t kMaxSettingsBytes = size_t{16} << 20;
 
 struct Role {
   const char* name;
@@ -96,7 +96,7 @@ Result<SpecialTokens> special_tokens(const fs::path& directory, const Tokenizer&
       const fs::path path = folder / source.file;
       std::error_code ignored;
       if (!fs::exists(path, ignored)) continue;
-      PLUMB_ASSIGN(const Json json, read_json_file(path, kMaxFileBytes));
+      PLUMB_ASSIGN(const Json json, read_json_file(path, kMaxSettingsBytes));
       if (!json.is_object())
         return input_error("{}: is {}, expected an object", path.string(), json.type_name());
       PLUMB_RETURN_IF_ERROR(source.read(json, path.string(), tokenizer, tokens));

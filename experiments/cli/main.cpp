@@ -1,6 +1,8 @@
 // plumb: one program, one verb a file.
+#include <cerrno>
 #include <clocale>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <iterator>
 #include <new>
@@ -44,7 +46,11 @@ int run(int argc, char** argv) {
     return 2;
   }
   const Status status = action();
-  return status.ok() ? 0 : report(status.error());
+  if (!status.ok()) return report(status.error());
+  // A full disk behind a redirection shows only here.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    return report(work_error("standard output could not be written: {}", std::strerror(errno)));
+  return 0;
 }
 
 }  // namespace

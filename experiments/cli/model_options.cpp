@@ -13,7 +13,7 @@ void ModelOptions::add_to(CLI::App& verb, bool numeric) {
   verb.add_option("--tokenizer", tokenizer, "directory with the tokenizer files");
   if (!numeric) return;
   verb.add_option("--dtype", dtype, "f32 (default; f32 arithmetic on weights as stored), bf16 or int8");
-  verb.add_option("--threads", threads, "threads (default: all cores)");
+  verb.add_option("--threads", threads, "threads (default 0: all cores)");
 }
 
 Result<Checkpoint> open_checkpoint(const ModelOptions& options) {
@@ -25,8 +25,8 @@ Result<Checkpoint> open_checkpoint(const ModelOptions& options) {
 Result<OpenModel> open_model(const ModelOptions& options) {
   const auto precision = parse_precision(options.dtype);
   if (!precision) return input_error("--dtype \"{}\" is unknown; expected f32, bf16 or int8", options.dtype);
-  if (options.threads < 0 || options.threads > 1024)
-    return input_error("--threads is {}, expected 1 to 1024", options.threads);
+  if (options.threads < 0 || options.threads > kMaxThreads)
+    return input_error("--threads is {}, expected 1 to {}, or 0 for all cores", options.threads, kMaxThreads);
   OpenModel open;
   PLUMB_ASSIGN(Checkpoint checkpoint, open_checkpoint(options));
   if (const auto report = non_finite_report(checkpoint))

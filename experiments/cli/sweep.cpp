@@ -158,8 +158,8 @@ void add_sweep(CLI::App& program, Action& action) {
   verb->add_option("--text", options->texts, "UTF-8 file[,file...]");
   verb->add_option("--num-steps", options->num_steps, "depths, e.g. 1,2,4..8,64 (default: the config's)");
   verb->add_option("--window", spec.window, "tokens run at once (default 512)");
-  verb->add_option("--stride", spec.stride, "tokens between windows (default: the window)");
-  verb->add_option("--max-tokens", spec.max_tokens, "use only the first tokens of each text (default: all)");
+  verb->add_option("--stride", spec.stride, "tokens between windows (default 0: the window)");
+  verb->add_option("--max-tokens", spec.max_tokens, "use only the first tokens of each text (default 0: all)");
   verb->add_option("--seed", options->seeds, "seeds of the initial state (default 0)");
   verb->add_option("--dtype", options->dtypes, "f32, bf16, int8 (default f32)");
   verb->add_option("--state", options->states, "initial states (default like-init)");
@@ -175,7 +175,7 @@ void add_sweep(CLI::App& program, Action& action) {
   verb->add_option("--record", spec.record, "tokens (default), steps, or latents[:positions,steps,f16|f32]");
   verb->add_option("--lags", options->lags, "also compare each step with step - lag, e.g. 2,4,8 (0: with the start)");
   verb->add_option("--db", spec.db, "results file to write or continue");
-  verb->add_option("--threads", spec.threads, "threads (default: all cores)");
+  verb->add_option("--threads", spec.threads, "threads (default 0: all cores)");
   verb->add_option("--config", spec.config, "use this config.json instead of the model's own");
   verb->add_option("--namemap", spec.namemap, "namemap-1 file that renames foreign tensors");
   verb->add_option("--tokenizer", spec.tokenizer, "directory with the tokenizer files");

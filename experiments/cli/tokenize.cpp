@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "core/io/utf8.h"
 #include "experiments/cli/model_options.h"
 #include "experiments/cli/verbs.h"
 
@@ -28,6 +29,9 @@ Status tokenize(const TokenizeOptions& options) {
     return input_error("give the text with --text S or --file F");
   }
   PLUMB_ASSIGN(const auto tokenizer, open_tokenizer(options.model));
+  if (const size_t valid = valid_utf8_prefix(text); valid < text.size())
+    std::fprintf(stderr, "plumb: warning: byte 0x%02X at offset %zu of the text is not UTF-8; tokenizers of characters read U+FFFD there\n",
+                 static_cast<unsigned char>(text[valid]), valid);
   const auto ids = tokenizer->encode(text, {.parse_specials = !options.no_specials, .add_specials = options.template_specials});
   if (options.json) {
     Json pieces = Json::array();

@@ -141,6 +141,8 @@ TEST_F(Figures, ARunIsWhatItAskedFor) {
   EXPECT_EQ(numbers()[0][0][0], 8);
   EXPECT_TRUE(std::isnan(numbers()[0][0][2]));
   EXPECT_TRUE(has("No confidence intervals were recorded."));
+  must(draw("depth-perplexity"));  // both runs: one of two points has an interval
+  EXPECT_TRUE(has("95 % interval"));
   EXPECT_EQ(error_of(draw("depth-perplexity", {.selection = {.run = 7}})),
             fmt::format("{}: there is no run 7, expected one of 1, 2", file("out.db").string()));
 }

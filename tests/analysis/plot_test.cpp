@@ -84,16 +84,16 @@ TEST_F(PlotFile, RefusesOtherEndingsAndOtherNames) {
   EXPECT_EQ(error_of(check_outputs({"x"})), "x: found the ending '', expected .png or .svg");
   EXPECT_NE(error_of(check_outputs({})), "no error");
   EXPECT_NE(error_of(check_outputs({"x.png", "y.svg"})), "no error");
-  EXPECT_NE(error_of(check_outputs({"d/x.png", "x.svg"})), "no error");
+  EXPECT_NE(error_of(check_outputs({"/x.png", "x.svg"})), "no error");
+  EXPECT_EQ(error_of(check_outputs({"/nonexistent/x.png"})), "/nonexistent/x.png: there is no folder /nonexistent");
   EXPECT_NE(error_of(check_outputs({"x.png", "x.png"})), "no error");
-  EXPECT_TRUE(check_outputs({"d/x.png", "d/x.svg"}).ok());
+  EXPECT_TRUE(check_outputs({"/x.png", "/x.svg"}).ok());
 }
 
-TEST_F(PlotFile, NamesAFolderThatCannotBeWritten) {
+TEST_F(PlotFile, NamesAFolderThatIsNotThere) {
   const auto files = write_plot(small_plot(), {file("missing") / "a.png"});
-  EXPECT_EQ(error_of(files), fmt::format("{}/a.dat: cannot be written: No such file or directory",
-                                         file("missing").string()));
-  EXPECT_EQ(files.error().kind, ErrorKind::kWork);
+  EXPECT_EQ(error_of(files), fmt::format("{0}/a.png: there is no folder {0}", file("missing").string()));
+  EXPECT_EQ(files.error().kind, ErrorKind::kInput);
 }
 
 TEST_F(PlotFile, GnuplotsOwnWordsAreInTheErrorAndNoPictureStays) {

@@ -19,6 +19,12 @@ TEST_F(Cli, RefusesDepthsThatAreNone) {
   refuse("forward " + kModel + " --ids 1,2 --num-steps=-1 --out " + path("o.safetensors"), "--num-steps");
 }
 
+TEST_F(Cli, OutputThatIsLostIsAFailure) {
+  const int raw = std::system((std::string(PLUMB_BINARY) + " tokenize " + kModel + " --text abc >/dev/full 2>" + path("err")).c_str());
+  EXPECT_EQ(WEXITSTATUS(raw), 1);
+  EXPECT_NE(file_text(path("err")).find("standard output"), std::string::npos);
+}
+
 TEST_F(Cli, DepthZeroReadsTheInitialState) {
   const Answer answer = call("forward " + kModel + " --ids 1,2,3 --num-steps 0,1 --out " + path("o.safetensors") + " --json");
   EXPECT_EQ(answer.status, 0) << answer.err;
@@ -34,6 +40,10 @@ TEST_F(Cli, RefusesBadIdsTextsAndPlaces) {
   refuse("forward " + kModel + " --ids 1 --taps gate --out " + path("o.safetensors"), "never fires");
   refuse("forward " + kModel + " --ids 1 --emit nonsense --out " + path("o.safetensors"), "nonsense");
   std::ofstream(path("empty.txt")).flush();
+  std::ofstream(path("latin1.txt")) << "a caf\xE9 of one's own, more than a token long";
+  refuse("sweep --model " + kModel + " --text " + path("latin1.txt") + " --num-steps 1 --db " + path("x.db"),
+         "byte 0xE9 at offset 5 is not UTF-8");
+  refuse("sweep --model " + kModel + " --text " + kText + " --num-steps 1 --threads 1000000 --db " + path("x.db"), "--threads");
   refuse("sweep --model " + kModel + " --text " + path("empty.txt") + " --num-steps 1 --db " + path("x.db"), "empty");
   refuse("sweep --model " + kModel + " --text " + kText + " --num-steps 1 --db /nonexistent/x.db", "/nonexistent");
   refuse("status " + path("missing.db"), "missing.db");
