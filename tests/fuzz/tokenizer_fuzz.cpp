@@ -2,6 +2,8 @@
 // byte, and the text.
 #include "core/tokenizer/hf_tokenizer.h"
 
+#include <nlohmann/json.hpp>
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   const size_t end = input.find('\0');
