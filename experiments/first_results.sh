@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The first results on the bundled models: results/first/ from the specs in experiments/specs/first/, by plumb and sqlite3 alone.
+# What the results file holds already is not computed again; delete results/first/first.db to start afresh.
 # Tables hold no times or names of the machine, so that a second run on the same machine gives the same files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -7,41 +8,35 @@ plumb=${PLUMB:-build/release/plumb}
 out=results/first
 db=$out/first.db
 mkdir -p "$out"
-rm -f "$db" "$db"-wal "$db"-shm
 
 for spec in experiments/specs/first/*.json; do
   "$plumb" sweep "$spec" --db "$db" >/dev/null
   echo "$(basename "$spec" .json) done"
 done
 
-# Perplexity against depth. Depth counts the family's own axis; "own" is ACT's own halting.
+# Perplexity against depth. Depth counts the family's own axis; a plain Llama has one, its full depth.
 ask() { sqlite3 -batch "$@" "$db"; }
 {
   echo "| model | text | depth | tokens | perplexity | 95 % from | to | nats/token | bits/byte |"
   echo "|---|---|---|---|---|---|---|---|---|"
   ask -separator '' <<'SQL'
-SELECT '| ' || p.model_name, ' | ' || replace(p.text_name, '.txt', ''), ' | ' || coalesce(p.num_steps, 'own'), ' | ' || s.tokens,
+SELECT '| ' || p.model_name, ' | ' || replace(p.text_name, '.txt', ''), ' | ' || coalesce(p.num_steps, 'full'), ' | ' || s.tokens,
        printf(' | %.2f | %.2f | %.2f | %.4f | %.4f |', s.perplexity, s.ci_low, s.ci_high, s.nats_per_token, s.bits_per_byte)
 FROM points p JOIN point_summaries s ON s.point_id = p.id ORDER BY p.model_name, p.text_name, p.num_steps;
 SQL
 } >"$out/perplexity.md"
 
-# Mean halting depth by text: pocket-act's own N, and three exit rules on pocket-raven's recorded steps.
+# Mean exit depth of three rules on pocket-raven's recorded steps, by text.
 {
-  echo "| model | rule | text | mean N | standard deviation | least | most | tokens |"
-  echo "|---|---|---|---|---|---|---|---|"
-  ask -separator '' <<'SQL'
-SELECT '| ' || p.model_name, ' | own halting | ' || replace(p.text_name, '.txt', ''),
-       printf(' | %.3f | %.3f | %d | %d | %d |', avg(t.exit_step), sqrt(avg(t.exit_step * t.exit_step) - avg(t.exit_step) * avg(t.exit_step)),
-              min(t.exit_step), max(t.exit_step), count(*))
-FROM points p JOIN tokens t ON t.point_id = p.id WHERE p.family = 'act' AND p.num_steps IS NULL AND t.target_id IS NOT NULL
-GROUP BY p.id ORDER BY p.text_name;
-SQL
-} >"$out/halting_act.md"
-for text in prose code arithmetic theorems tasks; do
-  "$plumb" replay "$db" --model pocket-raven --text $text --rule "kl<1e-3;latent-diff<0.03;argmax-stability>=2" \
-    -o "$out/exit_rules_raven_$text.csv" >/dev/null
-done
+  echo "| model | text | rule | mean steps | 10 % | median | 90 % | never exits | nats/token | excess nats |"
+  echo "|---|---|---|---|---|---|---|---|---|---|"
+  for text in prose code arithmetic theorems tasks; do
+    "$plumb" replay "$db" --model pocket-raven --text $text --rule "kl<1e-3;latent-diff<0.03;argmax-stability>=2" -o "$out/rules.csv" >/dev/null
+    sed -n 's/^"\(kl\|latent-diff\|argmax-stability\)\([^ ]*\) @[^"]*",/\1\2,/p' "$out/rules.csv" | sort |
+      awk -F, -v text=$text '{ printf "| pocket-raven | %s | `%s` | %.3f | %d | %d | %d | %.4f | %.4f | %+.4f |\n", text, $1, $2, $3, $4, $5, $6, $7, $9 }'
+  done
+} >"$out/exit_rules.md"
+rm "$out/rules.csv"
 
 # First two token ids of a text.
 first_two() { "$plumb" tokenize experiments/models/pocket-raven --text "$1" --json | sed 's/.*"ids":\[\([0-9]*\),\([0-9]*\).*/\1,\2/'; }
@@ -66,10 +61,6 @@ first_two() { "$plumb" tokenize experiments/models/pocket-raven --text "$1" --js
 } >"$out/answers.md"
 rm "$out/answers.query"
 
-for text in prose code arithmetic theorems tasks; do
-  for kind in png svg; do
-    "$plumb" plot "$db" depth-perplexity --text $text -o "$out/depth_perplexity_$text.$kind" >/dev/null
-  done
-done
+"$plumb" plot "$db" depth-perplexity --model pocket-raven -o "$out/depth_perplexity_raven.png" -o "$out/depth_perplexity_raven.svg" >/dev/null
 "$plumb" plot "$db" exit-histogram --model pocket-raven -o "$out/exit_histogram_raven.png" >/dev/null
 echo "tables and figures: $out"

@@ -29,7 +29,7 @@ answered AS (
   SELECT n.model_name, n.kind, s.step, n.line, min(s.target_rank = 0) AS is_right
   FROM named n JOIN fed f ON f.trajectory_id = n.trajectory_id AND f.line = n.line AND f.pos >= n.mark
   JOIN steps s ON s.trajectory_id = n.trajectory_id AND s.pos = f.pos
-  WHERE s.step IN (1, 2, 3, 4, 6, 8, 12, 16, 32) GROUP BY n.trajectory_id, n.line, s.step
+  WHERE s.step IN (1, 2, 3, 4, 6, 8, 12, 16) GROUP BY n.trajectory_id, n.line, s.step
 )
 SELECT '| ' || model_name, ' | ' || kind, ' | ' || step, ' | ' || count(*), printf(' | %.1f %% |', 100.0 * avg(is_right))
 FROM (SELECT model_name, kind, step, is_right FROM answered UNION ALL SELECT model_name, 'all', step, is_right FROM answered)
