@@ -71,9 +71,10 @@ class Search {
     PLUMB_ASSIGN(const Score* first, score(assumed));
     if (!first->runs)
       return input_error("the assumed switches cannot run: {}", result_.refused.front());
-    PLUMB_ASSIGN(const Choice winner, result_.n_combinations <= request_->budget
-                                          ? all(assumed)
-                                          : by_coordinates(assumed));
+    PLUMB_ASSIGN(Choice winner, result_.n_combinations <= request_->budget
+                                    ? all(assumed)
+                                    : by_coordinates(assumed));
+    PLUMB_ASSIGN(winner, prefer_assumed(std::move(winner)));
     PLUMB_RETURN_IF_ERROR(judge(winner));
     result_.method = describe();
     return std::move(result_);
@@ -92,6 +93,7 @@ class Search {
   Result<Score> measure(const RecurrentModel& model);
   Result<Choice> all(const Choice& assumed);
   Result<Choice> by_coordinates(Choice at);
+  Result<Choice> prefer_assumed(Choice best);
   Result<bool> improve_one(Choice& at);
   Result<bool> improve_two(Choice& at);
   Result<bool> take_better(Choice& at, const std::vector<Choice>& others);
@@ -228,7 +230,6 @@ Result<Score> Search::measure(const RecurrentModel& model) {
   return score;
 }
 
-// Every combination; then back to what is assumed wherever that is as good.
 Result<Choice> Search::all(const Choice& assumed) {
   Choice at = assumed, best = assumed;
   for (bool more = true; more;) {
@@ -242,11 +243,18 @@ Result<Choice> Search::all(const Choice& assumed) {
         at[i] = 0;
     }
   }
+  return best;
+}
+
+// Back to what is assumed, switch by switch, wherever that is as good.
+Result<Choice> Search::prefer_assumed(Choice best) {
+  const double limit = scores_.at(best).nats + kProbeTie;
   for (size_t i = 0; i < n(); ++i) {
+    if (best[i] == 0) continue;
     Choice plain = best;
     plain[i] = 0;
     PLUMB_ASSIGN(const Score* other, score(plain));
-    if (other->runs && other->nats <= scores_.at(best).nats + kProbeTie) best = plain;
+    if (other->runs && other->nats <= limit) best = plain;
   }
   return best;
 }

@@ -10,11 +10,15 @@ void ChatOptions::add_to(CLI::App& verb) {
                   "further template variables, a JSON object: '{\"enable_thinking\": true}'");
 }
 
+std::filesystem::path template_directory(const ModelOptions& model) {
+  const std::filesystem::path path(model.tokenizer.empty() ? model.model : model.tokenizer);
+  return std::filesystem::is_directory(path) ? path : path.parent_path();
+}
+
 Result<Conversation> open_conversation(const ModelOptions& model, const ChatOptions& options,
                                        const Tokenizer& tokenizer) {
-  const std::filesystem::path path(model.tokenizer.empty() ? model.model : model.tokenizer);
-  return Conversation::open(std::filesystem::is_directory(path) ? path : path.parent_path(),
-                            tokenizer, {options.template_file, options.tools, options.variables});
+  return Conversation::open(template_directory(model), tokenizer,
+                            {options.template_file, options.tools, options.variables});
 }
 
 std::string reply_text(const TextOutput& text, const Generated& generated) {

@@ -16,6 +16,7 @@ struct ChatOptions {
 };
 
 // The model's template is looked for where its tokenizer is.
+std::filesystem::path template_directory(const ModelOptions& model);
 Result<Conversation> open_conversation(const ModelOptions& model, const ChatOptions& options,
                                        const Tokenizer& tokenizer);
 

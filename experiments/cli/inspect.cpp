@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/model_options.h"
 #include "experiments/cli/verbs.h"
 
@@ -39,6 +40,14 @@ Json describe(const ModelInfo& info, const Checkpoint& checkpoint, const ModelOp
                {"notes", info.notes}};
   if (const auto tokenizer = open_tokenizer(options); tokenizer.ok()) json["tokenizer"] = tokenizer.value()->description();
   else json["tokenizer"] = nullptr;
+  const auto chat = ChatTemplate::load(template_directory(options));
+  json["template"] = chat.ok() ? Json(chat.value().where()) : Json();
+  json["open_switches"] = Json::object();
+  for (const OpenSwitch& one : info.open_switches) {
+    Json values = Json::array();
+    for (const std::string& value : one.values) values.push_back(Json::parse(value));
+    json["open_switches"][one.field] = values;
+  }
   return json;
 }
 
@@ -61,6 +70,12 @@ Status run(const InspectOptions& options) {
     std::printf("  %-12s %15s parameters%s\n", part.name.c_str(), fmt::format("{:L}", part.parameters).c_str(), part.per_step ? " (every step)" : "");
   std::printf("unique       %15ld parameters\nat depth %-4d%15ld parameters materialised\n", parameters(info, 1), steps, parameters(info, steps));
   std::printf("tokenizer    %s\n", json["tokenizer"].is_null() ? "none found" : json["tokenizer"].get<std::string>().c_str());
+  std::printf("template     %s\n", json["template"].is_null() ? "none found" : json["template"].get<std::string>().c_str());
+  if (!info.open_switches.empty()) {
+    std::string fields;
+    for (const OpenSwitch& one : info.open_switches) fields += (fields.empty() ? "" : ", ") + one.field;
+    std::printf("open         %s (plumb probe)\n", fields.c_str());
+  }
   return ok_status();
 }
 
