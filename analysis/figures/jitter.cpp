@@ -12,7 +12,7 @@
 namespace plumb {
 namespace {
 
-constexpr size_t kMostFamilies = 10, kMostPrecisions = 3, kExamples = 4;
+constexpr size_t kMostPrecisionRules = 10, kMostPrecisions = 3, kExamples = 4;
 constexpr int kFarthest = 6;  // steps; farther moves are counted at the ends
 
 // Eight thresholds of the rules that people use.
@@ -209,9 +209,9 @@ Result<Plot> jitter_figure(RunReader& reader, const FigureOptions& options) {
   }
   PLUMB_ASSIGN(const std::vector<PrecisionPair> pairs, precision_pairs(recordings));
   PLUMB_ASSIGN(const std::vector<Panels> panels, panels_of(pairs, rules, examples));
-  if (panels[0].curves.size() > kMostFamilies)
+  if (panels[0].curves.size() > kMostPrecisionRules)
     return input_error("figure jitter: found {} families of rules, expected at most {}",
-                       panels[0].curves.size(), kMostFamilies);
+                       panels[0].curves.size(), kMostPrecisionRules);
 
   Plot plot;
   double curve_top = 0, move_top = 0;
