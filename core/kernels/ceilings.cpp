@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/base/check.h"
+#include "core/kernels/bf16_units.h"
 #include "core/kernels/ceilings_x86.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -192,7 +193,7 @@ BandwidthSizes bandwidth_sizes(const CacheSizes& caches, int n_threads) {
 ArithmeticCeilings measure_arithmetic(Team& team) {
   ArithmeticCeilings found;
   found.f32 = arithmetic(team, [](size_t n) { return HWY_DYNAMIC_DISPATCH(fma_loop)(n); });
-  if (x86::has_avx512_bf16()) found.bf16_dot = arithmetic(team, x86::avx512_bf16_loop);
+  if (dot_unit_available()) found.bf16_dot = arithmetic(team, x86::avx512_bf16_loop);
   if (x86::has_avx512_vnni()) {
     found.int8_dot = arithmetic(team, x86::avx512_vnni_loop);
     found.int8_instructions = "AVX-512 VNNI";
@@ -203,7 +204,7 @@ ArithmeticCeilings measure_arithmetic(Team& team) {
     found.int8_dot = arithmetic(team, x86::avx2_int8_loop);
     found.int8_instructions = "AVX2 (maddubs, madd, add)";
   }
-  if (x86::has_amx_bf16()) found.amx_bf16 = arithmetic(team, x86::amx_bf16_loop);
+  if (tile_unit_available()) found.amx_bf16 = arithmetic(team, x86::amx_bf16_loop);
   if (x86::has_amx_int8()) found.amx_int8 = arithmetic(team, x86::amx_int8_loop);
   return found;
 }

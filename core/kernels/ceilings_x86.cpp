@@ -1,13 +1,12 @@
 #include "core/kernels/ceilings_x86.h"
 
 #include "core/base/check.h"
+#include "core/kernels/bf16_units.h"
 
 #if defined(__x86_64__)
 
 #include <cpuid.h>
 #include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cstdint>
 
@@ -40,16 +39,6 @@ constexpr int kBytes = 0x55332a17;
 // The compiler's own test also asks whether the system saves these registers.
 bool has_avx512() { return __builtin_cpu_supports("avx512f") != 0; }
 
-// Tiles: the processor has them, and the kernel lets this process use them.
-bool may_use_tiles() {
-  static const bool allowed = [] {
-    if ((features().d7 & bit(24)) == 0) return false;
-    constexpr long kRequestPermission = 0x1023, kTileData = 18;
-    return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  }();
-  return allowed;
-}
-
 // The layout that LDTILECFG reads: palette 1, eight tiles of 16 rows of 64 bytes.
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0;
@@ -67,11 +56,9 @@ inline void all_written(const void* a, const void* b) {
 }  // namespace
 
 bool has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
-bool has_avx512_bf16() { return has_avx512() && (features().a71 & bit(5)) != 0; }
 bool has_avx512_vnni() { return has_avx512() && (features().c7 & bit(11)) != 0; }
 bool has_avx_vnni() { return has_avx2() && (features().a71 & bit(4)) != 0; }
-bool has_amx_bf16() { return (features().d7 & bit(22)) != 0 && may_use_tiles(); }
-bool has_amx_int8() { return (features().d7 & bit(25)) != 0 && may_use_tiles(); }
+bool has_amx_int8() { return (features().d7 & bit(25)) != 0 && tile_unit_available(); }
 
 // Twelve chains each: latency times units is at most ten. The empty assembly makes every sum an
 // unknown of its own before the loop: equal chains would be computed once and counted twelve times.
@@ -192,10 +179,8 @@ __attribute__((target("amx-tile,amx-int8"))) double amx_int8_loop(size_t iterati
 namespace plumb::x86 {
 
 bool has_avx2() { return false; }
-bool has_avx512_bf16() { return false; }
 bool has_avx512_vnni() { return false; }
 bool has_avx_vnni() { return false; }
-bool has_amx_bf16() { return false; }
 bool has_amx_int8() { return false; }
 
 double avx2_int8_loop(size_t) { PLUMB_CHECK(false && "no such instructions"); }

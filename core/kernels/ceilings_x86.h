@@ -8,11 +8,9 @@
 namespace plumb::x86 {
 
 bool has_avx2();
-bool has_avx512_bf16();
 bool has_avx512_vnni();
 bool has_avx_vnni();
-// These ask the kernel for permission to use tiles, once a process.
-bool has_amx_bf16();
+// Tiles of bytes; of bf16, and AVX512-BF16: core/kernels/bf16_units.h.
 bool has_amx_int8();
 
 // REQUIRE the instructions.
