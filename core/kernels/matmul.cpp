@@ -76,16 +76,35 @@ HWY_INLINE void load_input(const PackedMatrix& w, size_t panel, size_t k, V (&ou
   }
 }
 
-// Adds the products of input k + kOdd to all sums of a tile.
+// Where the rows of a tile stand. Twelve pointers do not fit the registers beside the rest; every third one does, and the two rows
+// after it are reached by a scaled stride.
+template <size_t MR>
+struct RowPointers {
+  const float* third[(MR + 2) / 3];
+  size_t stride;
+
+  HWY_INLINE RowPointers(const Tile& t) : stride(t.x_stride) {
+    PLUMB_UNROLL
+    for (size_t i = 0; i < (MR + 2) / 3; ++i) third[i] = t.x + t.k_begin + 3 * i * stride;
+  }
+  HWY_INLINE float at(size_t r, size_t k) const { return third[r / 3][r % 3 * stride + k]; }
+  HWY_INLINE void advance(size_t n) {
+    PLUMB_UNROLL
+    for (auto& pointer : third) pointer += n;
+  }
+};
+
+// Adds the products of input k + kOdd, to which `rows` point but for kOdd, to all sums of a tile.
 template <WeightType kType, size_t kOdd, size_t MR, size_t NP>
-HWY_INLINE void add_products(const PackedMatrix& w, const Tile& t, size_t k, V (&sum)[MR][NP][kVectors]) {
+HWY_INLINE void add_products(const PackedMatrix& w, const Tile& t, size_t k, const RowPointers<MR>& rows,
+                             V (&sum)[MR][NP][kVectors]) {
   const D d;
   V weights[NP][kVectors];
   PLUMB_UNROLL
   for (size_t p = 0; p < NP; ++p) load_input<kType, kOdd>(w, t.first_panel + p, k, weights[p]);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r) {
-    const V input = hn::Set(d, t.x[r * t.x_stride + k + kOdd]);
+    const V input = hn::Set(d, rows.at(r, kOdd));
     PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p)
       PLUMB_UNROLL
@@ -107,11 +126,12 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
         sum[r][p][v] = t.first_block ? hn::Zero(d)
                                      : hn::LoadU(d, t.y + r * t.y_stride + p * 16 + v * kLanes);
   const size_t pairs_end = t.k_begin + (t.k_end - t.k_begin) / 2 * 2;
-  for (size_t k = t.k_begin; k < pairs_end; k += 2) {
-    add_products<kType, 0>(w, t, k, sum);
-    add_products<kType, 1>(w, t, k, sum);
+  RowPointers<MR> rows(t);
+  for (size_t k = t.k_begin; k < pairs_end; k += 2, rows.advance(2)) {
+    add_products<kType, 0>(w, t, k, rows, sum);
+    add_products<kType, 1>(w, t, k, rows, sum);
   }
-  if (pairs_end < t.k_end) add_products<kType, 0>(w, t, pairs_end, sum);
+  if (pairs_end < t.k_end) add_products<kType, 0>(w, t, pairs_end, rows, sum);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
     PLUMB_UNROLL
@@ -183,8 +203,9 @@ HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t r
   return 1;
 }
 
+// Moves `t` along. (A copy of it would wait for all the stores before it: they are forwarded one by one only.)
 template <WeightType kType>
-HWY_INLINE void run_exactly(const PackedMatrix& w, Tile t, size_t rows, size_t n_panels) {
+HWY_INLINE void run_exactly(const PackedMatrix& w, Tile& t, size_t rows, size_t n_panels) {
   for (size_t done = 0; done < n_panels;) {
     const size_t taken = run_some_panels<kType>(w, t, rows, n_panels - done);
     done += taken;
@@ -213,10 +234,10 @@ void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
     t.last_block = t.k_end == n_in;
     size_t taken = 0;
     for (size_t p = first; p < last; p += taken) {
-      t.first_panel = p;
       taken = last - p;  // what the first rows cannot take at once is left for the next turn
       for (size_t row = 0; row < x.rows(); row += t_rows) {
         const size_t rows = std::min(t_rows, x.rows() - row);
+        t.first_panel = p;
         t.x = x.row(row);
         t.y = y.row(row) + (p - first) * 16;
         t.old = add ? old.row(row) + (p - first) * 16 : nullptr;
