@@ -107,14 +107,13 @@ def torch_losses(model, ids, depths, dtype):
     return model.depth_losses(ids[:, :-1], ids[:, 1:], depths, **arguments)
 
 
-def plumb_logits(plumb, folder, ids, depths, looped):
-    """{depth: [n, WINDOW, V]}; depth 0 of an ACT model is its own halting: no depth is asked then."""
+def plumb_logits(plumb, folder, ids, depths, looped, halts):
+    """{depth: [n, WINDOW, V]}; depth 0 of a model that halts by itself is its own halting: no depth is asked then."""
     rows, out = ";".join(",".join(map(str, r.tolist())) for r in ids[:, :-1]), {}
     with tempfile.TemporaryDirectory() as temporary:
         for depth in depths:
-            own = depth == 0 and os.path.exists(f"{folder}/base.safetensors")
             command = [plumb, "forward", folder, "--ids", rows, "--emit", "logits", "--out", f"{temporary}/x.safetensors"]
-            command += [] if own else ["--num-steps", str(depth)]
+            command += [] if halts and depth == 0 else ["--num-steps", str(depth)]
             command += ["--state", "zero"] if looped else []
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             out[depth] = next(iter(load_file(f"{temporary}/x.safetensors").values()))
@@ -130,16 +129,16 @@ def main():
     args = parser.parse_args()
     folder = args.model.rstrip("/")
     model, depths = open_model(folder)
-    looped, golden, worst, total = hasattr(model, "initial_state"), {}, 0.0, 0
-    weights_file = (glob.glob(f"{folder}/step_*.pt") + glob.glob(f"{folder}/base.safetensors") + [folder])[0]
+    looped, halts = hasattr(model, "initial_state"), isinstance(model, act.Model)
+    golden, worst, total = {}, 0.0, 0
     for text in ("prose", "code", "tasks"):
         path = f"{TEXTS}/{text}.txt"
-        told = json.loads(subprocess.run([args.plumb, "tokenize", weights_file, "--file", path, "--json"], check=True,
+        told = json.loads(subprocess.run([args.plumb, "tokenize", folder, "--file", path, "--json"], check=True,
                                          capture_output=True).stdout)
         per_text = (args.tokens // 3 // WINDOW + 1) * WINDOW
         ids = torch.tensor(told["ids"][:per_text + 1])
         rows = torch.stack([ids[i:i + WINDOW + 1] for i in range(0, per_text, WINDOW)])
-        theirs = plumb_logits(args.plumb, weights_file, rows, depths, looped)
+        theirs = plumb_logits(args.plumb, folder, rows, depths, looped, halts)
         ours = torch_losses(model, rows, depths, torch.float32)
         exact = torch_losses(model, rows, depths, torch.float64)
         for depth in depths:
