@@ -91,6 +91,24 @@ void take_lag(const LagTable& table, Recording& recording) {
   }
 }
 
+// Both are in the order of pos: one walk.
+Status take_own_exits(const RunReader& reader, const std::vector<PonderRow>& rows,
+                      Recording& recording) {
+  if (rows.empty()) return ok_status();
+  size_t row = 0;
+  for (const int64_t pos : recording.pos) {
+    while (row < rows.size() && rows[row].pos < pos) ++row;
+    const bool found = row < rows.size() && rows[row].pos == pos;
+    if (!found || rows[row].n_steps < 1 || rows[row].n_steps > recording.n_steps)
+      return input_error("{}: pos {} of trajectory {} has {}, expected 1 to {} in table ponder",
+                         reader.path().string(), pos, recording.info.id,
+                         found ? fmt::format("n_steps {}", rows[row].n_steps) : "no row",
+                         recording.n_steps);
+    recording.own_exits.push_back(rows[row].n_steps);
+  }
+  return ok_status();
+}
+
 int32_t id_of(float value) { return std::isnan(value) ? -1 : static_cast<int32_t>(value); }
 
 }  // namespace
@@ -125,6 +143,8 @@ Result<Recording> load_recording(RunReader& reader, const TrajectoryInfo& trajec
         "{}: none of the {} recorded tokens of trajectory {} has a loss at each of its {} steps, "
         "which replay needs",
         reader.path().string(), recording.n_without_target, trajectory.id, max_steps);
+  PLUMB_ASSIGN(const std::vector<PonderRow> ponder, reader.read_ponder(trajectory.id));
+  PLUMB_RETURN_IF_ERROR(take_own_exits(reader, ponder, recording));
   for (const int lag : recording.lags) {
     PLUMB_ASSIGN(const LagTable table, reader.read_lags(trajectory.id, lag));
     take_lag(table, recording);

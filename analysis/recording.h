@@ -28,6 +28,8 @@ struct Recording {
   std::vector<int> lags;                                 // besides 1; kStartLag = the start
   // By lag, laid out as the columns; NaN while there were not that many steps.
   std::vector<std::array<std::vector<float>, kLagColumns>> lagged;
+  // [n_tokens] the step at which the model itself stopped (N of ACT); empty where it never does.
+  std::vector<int32_t> own_exits;
   int64_t n_without_target = 0;  // recorded tokens left out: no loss at some step
 
   size_t n_tokens() const { return pos.size(); }

@@ -1,5 +1,5 @@
-// Which tokens think longer? Mean exit step against the surprisal of the next token, the place in
-// the window, and how common the next token is.
+// Which tokens think longer? Mean exit step, by rule and by the model's own halting, against the
+// surprisal of the next token, the place in the window, and how common the next token is.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -29,8 +29,8 @@ constexpr PanelText kPanels[] = {
 
 // What is known of every token, and where every rule left it.
 struct Tokens {
-  std::vector<double> x[3];                  // NaN: not known
-  std::vector<std::vector<double>> exits;    // by rule
+  std::vector<double> x[3];                // NaN: not known
+  std::vector<std::vector<double>> exits;  // by rule; last, where it has one, the model's own halting
 };
 
 // The targets of a recording by position, from a point that read its numbers from this pass.
@@ -59,12 +59,13 @@ Status add_tokens(RunReader& reader, const Recording& recording,
     tokens.x[2].push_back(target == targets.end() ? NAN
                                                   : static_cast<double>(counts[target->second]));
   }
-  tokens.exits.resize(rules.size());
+  tokens.exits.resize(rules.size() + (recording.own_exits.empty() ? 0 : 1));
   for (size_t i = 0; i < rules.size(); ++i) {
     PLUMB_ASSIGN(const std::vector<int32_t> exits, exits_of(recording, rules[i].rule));
     const int limit = rules[i].rule.depth_limit(recording.n_steps);
     for (const int32_t exit : exits) tokens.exits[i].push_back(exit > 0 ? exit : limit);
   }
+  for (const int32_t exit : recording.own_exits) tokens.exits.back().push_back(exit);
   return ok_status();
 }
 
@@ -157,7 +158,7 @@ Result<Plot> exit_surprisal_figure(RunReader& reader, const FigureOptions& optio
     Table table = bins_of(tokens, panel);
     if (table.n_rows() == 0) continue;
     for (size_t row = 0; row < table.n_rows(); ++row)
-      for (size_t i = 0; i < rules.size(); ++i) {
+      for (size_t i = 0; i < tokens.exits.size(); ++i) {
         const double mean = table.number(row, 2 + 2 * i), error = table.number(row, 3 + 2 * i);
         y.take(mean - error), y.take(mean + error);
       }
@@ -166,6 +167,7 @@ Result<Plot> exit_surprisal_figure(RunReader& reader, const FigureOptions& optio
   }
   std::vector<std::string> names;
   for (const GridRule& rule : rules) names.push_back(rule_label(rule.rule));
+  if (tokens.exits.size() > rules.size()) names.emplace_back(kOwnHalting);
   const double legend = legend_px("rule", names);
   plot.width = static_cast<int>(90 + legend + 240 * static_cast<double>(panels.size()));
   plot.height = 380;

@@ -30,6 +30,9 @@ std::string common_setting(const std::vector<Recording>& recordings);
 std::vector<std::string> text_labels(const std::vector<Recording>& recordings);
 int64_t total_tokens(const std::vector<Recording>& recordings);
 
+// How figures call the halting of a model that stops by itself, beside the rules.
+inline constexpr const char* kOwnHalting = "own halting";
+
 // A note for captions on what a recording is.
 inline constexpr const char* kTeacherForcedNote =
     "Replayed on a teacher-forced recording with full-depth caches.";

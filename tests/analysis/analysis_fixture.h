@@ -155,10 +155,11 @@ class MadeUpSweep {
     return id;
   }
 
-  // Steps 1..max_steps of n_tokens positions, `stride` positions apart, from `scalars(pos, step)`.
+  // Steps 1..max_steps of n_tokens positions, `stride` positions apart, from `scalars(pos, step)`;
+  // `ponder`: where a model of its own halting stopped.
   template <class Scalars>
   int64_t record(const Setting& setting, int32_t max_steps, int64_t n_tokens, Scalars&& scalars,
-                 int64_t stride = 1) {
+                 int64_t stride = 1, std::vector<PonderRow> ponder = {}) {
     TrajectoryRecord trajectory;
     trajectory.key_hash = fmt::format("{:064x}", ++next_key_);
     trajectory.run_id = run_id_;
@@ -167,6 +168,7 @@ class MadeUpSweep {
     trajectory.planned_chunks = 1;
     const int64_t id = must(writer_.upsert_trajectory(trajectory)).id;
     TrajectoryChunk chunk{.trajectory_id = id};
+    chunk.ponder = std::move(ponder);
     for (int64_t i = 0; i < n_tokens; ++i)
       for (int32_t step = 1; step <= max_steps; ++step) {
         StepRecord row = scalars(i * stride, step);
