@@ -1,12 +1,11 @@
 """pocket-april: pocket-llama with its middle looped, trained on with a recurrence curriculum (see llama.py)."""
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 import llama
-from common import RmsNorm, linear, rope_table, token_losses, truncated_normal_
+from common import Looped, RmsNorm, linear, lognormal_poisson, rope_table, token_losses, truncated_normal_
 
 HUGINN_STD = 0.008703882797784892  # of the initial state: every public retrofit keeps Huginn's number
 
@@ -21,9 +20,8 @@ class Config(llama.Config):
     curriculum: float = 0.4  # share of the run in which the mean grows from 1 to mean_steps
 
 
-class Model(nn.Module):
+class Model(Looped):
     Config = Config
-    eval_depths = (1, 2, 3, 4, 6, 8, 12, 16)
 
     def __init__(self, config):
         super().__init__()
@@ -57,35 +55,14 @@ class Model(nn.Module):
         return token_losses(self.transformer.ln_f(self.run("coda", state)), self.lm_head.weight, targets)
 
     def sample_steps(self, generator, progress):
-        """Log-normal Poisson plus one; its mean grows linearly from 1 to mean_steps. From then on a single step is not drawn."""
-        c, sigma = self.config, 0.5
-        mean = max((c.mean_steps - 1) * min(progress / c.curriculum, 1.0), 1e-3)
-        rate = math.exp(math.log(mean) - sigma ** 2 / 2 + sigma * torch.randn(1, generator=generator).item())
-        steps = 1 + int(torch.poisson(torch.tensor([rate]), generator=generator))
+        """One and a log-normal Poisson whose mean grows linearly from 0 to mean_steps - 1. From then on a single step is not drawn."""
+        c = self.config
+        steps = 1 + lognormal_poisson(max((c.mean_steps - 1) * min(progress / c.curriculum, 1.0), 1e-3), generator)
         return min(max(steps, 2 if progress > c.curriculum else 1), c.max_steps)
 
     def training_losses(self, ids, targets, generator, progress):
         steps = self.sample_steps(generator, progress)
-        e = self.enter(ids)
-        state = self.initial_state(e, generator)
-        for _ in range(steps):
-            state = self.iterate(state, e)
-        return self.leave(state, targets), 0.0, {"steps": steps}
-
-    @torch.no_grad()
-    def depth_losses(self, ids, targets, depths=None, state=None):
-        depths = depths or self.eval_depths
-        e = self.enter(ids)
-        state = self.initial_state(e, torch.Generator().manual_seed(0)) if state is None else state
-        out = {}
-        for step in range(max(depths) + 1):
-            if step in depths:
-                out[step] = self.leave(state, targets)
-            state = self.iterate(state, e)
-        return out
-
-    def compile(self):
-        self.enter, self.iterate, self.leave = map(torch.compile, (self.enter, self.iterate, self.leave))
+        return self.losses_after(ids, targets, steps, generator), 0.0, {"steps": steps}
 
 
 FUSED = {"attn.Wqkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "attn.proj": ("self_attn.o_proj",),

@@ -123,14 +123,19 @@ class ByteLevelBpe:
         return [i for word in self._pattern.findall(text) for i in self._word(word)]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(train, description, out):
+    """The command line of a tokenizer's training: train(blocks of text, vocabulary size) gives the object to write."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", nargs="+")
     parser.add_argument("--vocab", type=int, default=4096)
-    parser.add_argument("--out", default="tokenizer.json")
+    parser.add_argument("--out", default=out)
     args = parser.parse_args()
     blocks = []
     for path in args.corpus:
         text = open(path, encoding="utf-8").read()
         blocks += [text[i:i + 60000] for i in range(0, len(text), 240000)]
     json.dump(train(blocks, args.vocab), open(args.out, "w", encoding="utf-8"), ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    run(train, __doc__, "tokenizer.json")

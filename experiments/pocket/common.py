@@ -1,4 +1,4 @@
-"""What the architectures share: norm, rotation, causal attention, the weighted loss."""
+"""What the architectures share: norm, rotation, causal attention, the recurrence of looped models, the loss per token."""
 import math
 
 import torch
@@ -76,3 +76,41 @@ def swiglu(gate, up):
 
 def init_std(dim):
     return math.sqrt(2 / (5 * dim))
+
+
+class Looped(nn.Module):
+    """A recurrent-depth model: e = enter(ids); s_0 = initial_state(e); s_k = iterate(s_(k-1), e); losses = leave(s_k, targets)."""
+    eval_depths = (1, 2, 3, 4, 6, 8, 12, 16)
+
+    def losses_after(self, ids, targets, steps, generator, grad_steps=None):
+        """Losses [B, T] after `steps`; gradients reach back through the last grad_steps of them, by default through all."""
+        e = self.enter(ids)
+        state = self.initial_state(e, generator)
+        free = 0 if grad_steps is None else max(steps - grad_steps, 0)
+        with torch.no_grad():
+            for _ in range(free):
+                state = self.iterate(state, e)
+        for _ in range(steps - free):
+            state = self.iterate(state, e)
+        return self.leave(state, targets)
+
+    @torch.no_grad()
+    def depth_losses(self, ids, targets, depths=None, state=None):
+        """{depth: loss per token}, one pass."""
+        depths, out = depths or self.eval_depths, {}
+        e = self.enter(ids)
+        state = self.initial_state(e, torch.Generator().manual_seed(0)) if state is None else state
+        for step in range(max(depths) + 1):
+            if step in depths:
+                out[step] = self.leave(state, targets)
+            state = self.iterate(state, e)
+        return out
+
+    def compile(self):
+        self.enter, self.iterate, self.leave = map(torch.compile, (self.enter, self.iterate, self.leave))
+
+
+def lognormal_poisson(mean, generator, sigma=0.5):
+    """The published draw of a number of steps: Poisson, its rate log-normal with this mean (Huginn paper, training objective)."""
+    rate = math.exp(math.log(mean) - sigma ** 2 / 2 + sigma * torch.randn(1, generator=generator).item())
+    return int(torch.poisson(torch.tensor([rate]), generator=generator))

@@ -4,13 +4,13 @@ Names and layout are those of the published checkpoints, so that export is a cop
 is training alone: gradients run through every step, and the number of steps is never below `min_steps`.
 """
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from common import (RmsNorm, attend, init_std, linear, rope_table, rotate_pairs, swiglu, token_losses,
-                    truncated_normal_)
+from common import (Looped, RmsNorm, attend, init_std, linear, lognormal_poisson, rope_table, rotate_pairs, swiglu,
+                    token_losses, truncated_normal_)
 
 
 @dataclass
@@ -73,9 +73,8 @@ class SandwichBlock(nn.Module):
         return self.norm_4(x + self.mlp(self.norm_3(x)))
 
 
-class Model(nn.Module):
+class Model(Looped):
     Config = Config
-    eval_depths = (1, 2, 3, 4, 6, 8, 12, 16)
 
     def __init__(self, config):
         super().__init__()
@@ -124,42 +123,11 @@ class Model(nn.Module):
         return token_losses(t.ln_f(x), t.wte.weight, targets)
 
     def sample_steps(self, generator):
-        """Log-normal Poisson, as published (sigma 0.5), shifted up to min_steps and cut at max_steps."""
-        c, sigma = self.config, 0.5
-        mean = max(c.mean_steps - c.min_steps, 0.1)
-        rate = math.exp(math.log(mean) - sigma ** 2 / 2 + sigma * torch.randn(1, generator=generator).item())
-        return min(c.min_steps + int(torch.poisson(torch.tensor([rate]), generator=generator)), c.max_steps)
+        """As published, shifted up to min_steps and cut at max_steps."""
+        c = self.config
+        return min(c.min_steps + lognormal_poisson(max(c.mean_steps - c.min_steps, 0.1), generator), c.max_steps)
 
     def training_losses(self, ids, targets, generator, progress):
         """Loss per token [B, T], an additional loss, and what to log."""
         steps = self.sample_steps(generator)
-        e = self.enter(ids)
-        state = self.initial_state(e, generator)
-        free = max(steps - self.config.grad_steps, 0)
-        with torch.no_grad():
-            for _ in range(free):
-                state = self.iterate(state, e)
-        for _ in range(steps - free):
-            state = self.iterate(state, e)
-        return self.leave(state, targets), 0.0, {"steps": steps}
-
-    @torch.no_grad()
-    def depth_losses(self, ids, targets, depths=None, state=None):
-        """{depth: loss per token}, one pass."""
-        depths = depths or self.eval_depths
-        e = self.enter(ids)
-        state = self.initial_state(e, torch.Generator().manual_seed(0)) if state is None else state
-        out = {}
-        for step in range(max(depths) + 1):
-            if step in depths:
-                out[step] = self.leave(state, targets)
-            state = self.iterate(state, e)
-        return out
-
-    def compile(self):
-        self.enter, self.iterate, self.leave = map(torch.compile, (self.enter, self.iterate, self.leave))
-
-    def published_config(self):
-        c = self.config
-        std = init_std(c.dim)
-        return dict(asdict(c), std=std)
+        return self.losses_after(ids, targets, steps, generator, self.config.grad_steps), 0.0, {"steps": steps}

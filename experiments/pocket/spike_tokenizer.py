@@ -5,7 +5,6 @@
 Ids: 0-3 <pad> <unk> <bos> <eos>, 4 + b the byte b, then learned pieces, then the 17 special tokens. Pieces are learned in two steps: BPE
 proposes half as many again as fit, and those that longest-match encoding uses most (in bytes covered) stay.
 """
-import argparse
 import collections
 import json
 
@@ -69,13 +68,4 @@ class SpikeTokenizer:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", nargs="+")
-    parser.add_argument("--vocab", type=int, default=4096)
-    parser.add_argument("--out", default="spike_tokenizer.json")
-    args = parser.parse_args()
-    blocks = []
-    for path in args.corpus:
-        text = open(path, encoding="utf-8").read()
-        blocks += [text[i:i + 60000] for i in range(0, len(text), 240000)]
-    json.dump(train(blocks, args.vocab), open(args.out, "w", encoding="utf-8"), ensure_ascii=False)
+    bpe.run(train, __doc__, "spike_tokenizer.json")
