@@ -26,17 +26,34 @@ FROM points p JOIN point_summaries s ON s.point_id = p.id ORDER BY p.model_name,
 SQL
 } >"$out/perplexity.md"
 
-# Mean exit depth of three rules on pocket-raven's recorded steps, by text.
+# Mean exit depth of three rules on the recorded steps of the models with random states, by text.
 {
   echo "| model | text | rule | mean steps | 10 % | median | 90 % | never exits | nats/token | excess nats |"
   echo "|---|---|---|---|---|---|---|---|---|---|"
-  for text in prose code arithmetic theorems tasks; do
-    "$plumb" replay "$db" --model pocket-raven --text $text --rule "kl<1e-3;latent-diff<0.03;argmax-stability>=2" -o "$out/rules.csv" >/dev/null
+  for model in pocket-raven pocket-april; do for text in prose code arithmetic theorems tasks; do
+    "$plumb" replay "$db" --model $model --text $text --rule "kl<1e-3;latent-diff<0.03;argmax-stability>=2" -o "$out/rules.csv" >/dev/null
     sed -n 's/^"\(kl\|latent-diff\|argmax-stability\)\([^ ]*\) @[^"]*",/\1\2,/p' "$out/rules.csv" | sort |
-      awk -F, -v text=$text '{ printf "| pocket-raven | %s | `%s` | %.3f | %d | %d | %d | %.4f | %.4f | %+.4f |\n", text, $1, $2, $3, $4, $5, $6, $7, $9 }'
-  done
+      awk -F, -v model=$model -v text=$text '{ printf "| %s | %s | `%s` | %.3f | %d | %d | %d | %.4f | %.4f | %+.4f |\n", model, text, $1, $2, $3, $4, $5, $6, $7, $9 }'
+  done; done
 } >"$out/exit_rules.md"
 rm "$out/rules.csv"
+
+# Where pocket-act halts by itself: N, its spread over tokens, and the remainder R.
+{
+  echo "| model | text | tokens | mean N | sd | 10 % | median | 90 % | mean R | nats/token |"
+  echo "|---|---|---|---|---|---|---|---|---|---|"
+  ask -separator '' <<'SQL'
+WITH ranked AS (
+  SELECT trajectory_id, n_steps, remainder, percent_rank() OVER (PARTITION BY trajectory_id ORDER BY n_steps) AS place FROM ponder
+)
+SELECT '| ' || p.model_name, ' | ' || replace(p.text_name, '.txt', ''), ' | ' || s.tokens,
+       printf(' | %.3f | %.3f', avg(r.n_steps), sqrt(avg(r.n_steps * r.n_steps) - avg(r.n_steps) * avg(r.n_steps))),
+       ' | ' || max(CASE WHEN place <= 0.1 THEN n_steps END) || ' | ' || max(CASE WHEN place <= 0.5 THEN n_steps END),
+       ' | ' || max(CASE WHEN place <= 0.9 THEN n_steps END), printf(' | %.3f | %.4f |', avg(r.remainder), s.nats_per_token)
+FROM ranked r JOIN points p ON p.trajectory_id = r.trajectory_id JOIN point_summaries s ON s.point_id = p.id
+WHERE p.num_steps IS NULL GROUP BY p.id ORDER BY p.model_name, p.text_name;
+SQL
+} >"$out/halting.md"
 
 # First two token ids of a text.
 first_two() { "$plumb" tokenize experiments/models/pocket-raven --text "$1" --json | sed 's/.*"ids":\[\([0-9]*\),\([0-9]*\).*/\1,\2/'; }
@@ -61,6 +78,11 @@ first_two() { "$plumb" tokenize experiments/models/pocket-raven --text "$1" --js
 } >"$out/answers.md"
 rm "$out/answers.query"
 
-"$plumb" plot "$db" depth-perplexity --model pocket-raven -o "$out/depth_perplexity_raven.png" -o "$out/depth_perplexity_raven.svg" >/dev/null
-"$plumb" plot "$db" exit-histogram --model pocket-raven -o "$out/exit_histogram_raven.png" >/dev/null
+for model in raven april act byrne crow; do
+  "$plumb" plot "$db" depth-perplexity --model pocket-$model -o "$out/depth_perplexity_$model.png" -o "$out/depth_perplexity_$model.svg" >/dev/null
+done
+for model in raven april act; do
+  "$plumb" plot "$db" exit-histogram --model pocket-$model -o "$out/exit_histogram_$model.png" >/dev/null
+done
+"$plumb" plot "$db" exit-surprisal --model pocket-act --text prose -o "$out/exit_surprisal_act.png" >/dev/null
 echo "tables and figures: $out"

@@ -168,7 +168,7 @@ TEST_F(LiveRulesTest, TheFileSaysWhatATokenCosts) {
   ASSERT_TRUE(cost.has_value());
   EXPECT_GT(cost->step_flops, 0);
   EXPECT_GT(cost->readout_flops, 2.0 * 4096 * 256);
-  EXPECT_EQ(cost->step_key_flops, 4.0 * 256);  // one core block
+  EXPECT_EQ(cost->step_key_flops, 2 * 4.0 * 256);  // two core blocks
   EXPECT_FALSE(reader.model_cost("another").value().has_value());
 }
 

@@ -24,20 +24,20 @@ ModelCost cost_of(const std::string& path) {
   return cost.value();
 }
 
-// Width 256, 4 heads, feed-forward 640, vocabulary 4096, blocks 1 / 1 / 1, stored as bf16.
+// Width 256, 4 heads, feed-forward 640, vocabulary 4096, blocks 1 / 2 / 1, stored as bf16.
 TEST(ModelCost, CountsALoopedModelByHand) {
   const ModelCost cost = cost_of(kPocket);
   const int64_t e = 256, f = 640, v = 4096, block = 3 * e * e + e * e + 3 * e * f;
   EXPECT_EQ(cost.prelude.numbers, block);
-  EXPECT_EQ(cost.core.numbers, block + 2 * e * e);
+  EXPECT_EQ(cost.core.numbers, 2 * block + 2 * e * e);
   EXPECT_EQ(cost.coda.numbers, block);
   EXPECT_EQ(cost.head.numbers, v * e);
   EXPECT_EQ(cost.stored_bytes, 2);
-  // Three tokens see 1 + 2 + 3 keys in each of 1 + 5 + 1 layers; a key costs a product with the
+  // Three tokens see 1 + 2 + 3 keys in each of 1 + 5 * 2 + 1 layers; a key costs a product with the
   // query and one with the weight, each a multiply and an add.
   const int64_t matrices =
       2 * 3 * (cost.prelude.numbers + 5 * cost.core.numbers + cost.coda.numbers + v * e);
-  EXPECT_EQ(cost.flops(3, 5), static_cast<double>(matrices + 7 * 6 * 2 * 2 * e));
+  EXPECT_EQ(cost.flops(3, 5), static_cast<double>(matrices + 12 * 6 * 2 * 2 * e));
 }
 
 TEST(ModelCost, BytesFollowThePrecision) {
@@ -46,7 +46,7 @@ TEST(ModelCost, BytesFollowThePrecision) {
   EXPECT_EQ(cost.bytes(cost.core, Precision::kBF16), 2 * numbers);
   EXPECT_EQ(cost.bytes(cost.core, Precision::kF32), 2 * numbers)
       << "bf16 weights stay bf16 under f32 arithmetic";
-  const double outputs = (3 * 256 + 256 + 2 * 640 + 256) + 256;  // a block and the adapter
+  const double outputs = 2 * (3 * 256 + 256 + 2 * 640 + 256) + 256;  // two blocks and the adapter
   EXPECT_EQ(cost.bytes(cost.core, Precision::kI8), numbers + 4 * outputs);
 }
 
