@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "analysis/queries.h"
@@ -11,6 +12,12 @@ namespace {
 
 std::string optional_text(const std::optional<int64_t>& value) {
   return value ? fmt::format("{}", *value) : "none";
+}
+
+// How many tokens of the text were used at most; "" for all.
+std::string max_tokens(const Setting& setting) {
+  const auto extra = nlohmann::json::parse(setting.extra_json, nullptr, false);
+  return extra.is_object() && extra.contains("max_tokens") ? extra["max_tokens"].dump() : "";
 }
 
 // "kl<0.001 @max=32" as it is; "" where there is nothing to say.
@@ -62,6 +69,8 @@ const std::array kFields = {
           [](const Setting& s) { return "segment " + optional_text(s.segment_len); }, false},
     Field{"memory", [](const Setting& s) { return optional_text(s.mem_len); },
           [](const Setting& s) { return "memory " + optional_text(s.mem_len); }, false},
+    Field{"max_tokens", max_tokens,
+          [](const Setting& s) { return or_word(max_tokens(s), "all") + " tokens"; }, false},
     Field{"further settings", [](const Setting& s) { return s.extra_json; },
           [](const Setting& s) { return s.extra_json; }, false},
 };

@@ -43,6 +43,14 @@ TEST(SplitBySetting, EveryFieldThatDecidesNumbersTellsRowsApart) {
   EXPECT_EQ(labels_of({base, others[13]}), (Labels{"fixed depth", "kl<0.1"}));
 }
 
+TEST(SplitBySetting, ShortenedTextsAreToldByTheirTokens) {
+  Setting part = made_up_setting();
+  part.extra_json = "{\"max_tokens\":600}";
+  const SeriesSplit split = split_by_setting({made_up_setting(), part});
+  EXPECT_EQ(split.varies, "max_tokens");
+  EXPECT_EQ(labels_of({made_up_setting(), part}), (Labels{"all tokens", "600 tokens"}));
+}
+
 TEST(SplitBySetting, SubtitleHoldsWhatAllShare) {
   Setting other = made_up_setting();
   other.seed = 1;
