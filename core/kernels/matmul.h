@@ -53,7 +53,7 @@ class PackedMatrix {
   size_t padded_in() const { return (n_in_ + 31) / 32 * 32; }  // of a bf16 panel
 
  private:
-  size_t index(size_t out, size_t in) const;
+  size_t row_start(size_t out) const;
 
   WeightType type_ = WeightType::kF32;
   size_t n_out_ = 0, n_in_ = 0;

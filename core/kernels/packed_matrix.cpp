@@ -27,30 +27,44 @@ PackedMatrix::PackedMatrix(WeightType type, size_t n_out, size_t n_in)
   }
 }
 
-size_t PackedMatrix::index(size_t out, size_t in) const {
-  const size_t lane = out % kPanel;
-  if (type_ == WeightType::kBF16)
-    return (out / kPanel) * padded_in() * kPanel + (in / 2) * 2 * kPanel + lane * 2 + in % 2;
-  return (out / kPanel) * n_in_ * kPanel + in * kPanel + lane;
+namespace {
+
+// Elements from the first input of a row to input k.
+size_t apart(size_t k) { return k * PackedMatrix::kPanel; }
+size_t apart_in_pairs(size_t k) { return k / 2 * 2 * PackedMatrix::kPanel + k % 2; }
+
+}  // namespace
+
+// Where the first input of a row stands.
+size_t PackedMatrix::row_start(size_t out) const {
+  const size_t lane = out % kPanel, panel = out / kPanel;
+  if (type_ == WeightType::kBF16) return panel * padded_in() * kPanel + lane * 2;
+  return panel * n_in_ * kPanel + lane;
 }
 
 void PackedMatrix::set_row(size_t out, std::span<const float> row) {
   PLUMB_CHECK(out < n_out_ && row.size() == n_in_);
+  const size_t start = row_start(out);
   switch (type_) {
-    case WeightType::kF32:
-      for (size_t k = 0; k < n_in_; ++k) f32_.data()[index(out, k)] = row[k];
+    case WeightType::kF32: {
+      float* target = f32_.data() + start;
+      for (size_t k = 0; k < row.size(); ++k) target[apart(k)] = row[k];
       return;
-    case WeightType::kBF16:
-      for (size_t k = 0; k < n_in_; ++k) bf16_.data()[index(out, k)] = bf16_from_f32(row[k]);
+    }
+    case WeightType::kBF16: {
+      BF16* target = bf16_.data() + start;
+      for (size_t k = 0; k < row.size(); ++k) target[apart_in_pairs(k)] = bf16_from_f32(row[k]);
       return;
+    }
     case WeightType::kI8: {
       float largest = 0;
       for (float w : row) largest = std::max(largest, std::fabs(w));
       const float scale = largest / 127.0F;
       scales_.data()[out] = scale;
       const float inverse = scale > 0 ? 1.0F / scale : 0.0F;
-      for (size_t k = 0; k < n_in_; ++k)
-        i8_.data()[index(out, k)] =
+      int8_t* target = i8_.data() + start;
+      for (size_t k = 0; k < row.size(); ++k)
+        target[apart(k)] =
             static_cast<int8_t>(std::clamp(std::nearbyint(row[k] * inverse), -127.0F, 127.0F));
       return;
     }
@@ -59,17 +73,24 @@ void PackedMatrix::set_row(size_t out, std::span<const float> row) {
 
 void PackedMatrix::get_row(size_t out, std::span<float> row) const {
   PLUMB_CHECK(out < n_out_ && row.size() == n_in_);
+  const size_t start = row_start(out);
   switch (type_) {
-    case WeightType::kF32:
-      for (size_t k = 0; k < n_in_; ++k) row[k] = f32_.data()[index(out, k)];
+    case WeightType::kF32: {
+      const float* source = f32_.data() + start;
+      for (size_t k = 0; k < row.size(); ++k) row[k] = source[apart(k)];
       return;
-    case WeightType::kBF16:
-      for (size_t k = 0; k < n_in_; ++k) row[k] = f32_from_bf16(bf16_.data()[index(out, k)]);
+    }
+    case WeightType::kBF16: {
+      const BF16* source = bf16_.data() + start;
+      for (size_t k = 0; k < row.size(); ++k) row[k] = f32_from_bf16(source[apart_in_pairs(k)]);
       return;
-    case WeightType::kI8:
-      for (size_t k = 0; k < n_in_; ++k)
-        row[k] = static_cast<float>(i8_.data()[index(out, k)]) * scales_.data()[out];
+    }
+    case WeightType::kI8: {
+      const int8_t* source = i8_.data() + start;
+      const float scale = scales_.data()[out];
+      for (size_t k = 0; k < row.size(); ++k) row[k] = static_cast<float>(source[apart(k)]) * scale;
       return;
+    }
   }
 }
 
