@@ -39,8 +39,11 @@ Result<std::vector<uint64_t>> parse_seeds(const std::string& text) {
 Result<SweepSpec> assemble(const SweepOptions& options) {
   SweepSpec spec = options.spec;
   if (!options.spec_file.empty()) {
-    PLUMB_ASSIGN(const Json json, read_json_file(options.spec_file));
-    PLUMB_ASSIGN(SweepSpec from_file, spec_from_json(json, options.spec_file));
+    const Result<Json> json = read_json_file(options.spec_file);
+    if (!json.ok())
+      return input_error("{}; SPEC is a sweep written down as JSON, a model goes to --model",
+                         json.error().message);
+    PLUMB_ASSIGN(SweepSpec from_file, spec_from_json(json.value(), options.spec_file));
     const auto given = [&](const char* flag) { return std::find(options.given.begin(), options.given.end(), flag) != options.given.end(); };
     if (given("--window")) from_file.window = spec.window;
     if (given("--stride")) from_file.stride = spec.stride;

@@ -124,6 +124,12 @@ TEST_F(BadInput, LengthsOfMemoryThatCannotBe) {
          "--mem-len");
 }
 
+TEST_F(BadInput, AModelWhereASweepsSpecBelongs) {
+  for (const std::string& model : {kPocketModel, kPocketModel + "/model.safetensors"})
+    refuse("sweep " + model + " --text " + kProse + " --db " + path("x.db"),
+           "a model goes to --model");
+}
+
 TEST_F(BadInput, ProbesThatCannotJudge) {
   const std::string model = kGoldens + "crowfeather";
   refuse("probe " + model + " --ids 1,2,3 --config " + kGoldens +
