@@ -6,6 +6,7 @@
 #include "core/decode/think.h"
 #include "core/exit/row_history.h"
 #include "core/kernels/attend.h"
+#include "core/kernels/attend_tiles.h"
 #include "core/kernels/distribution.h"
 #include "core/kernels/elementwise.h"
 #include "core/kernels/matmul.h"
@@ -79,7 +80,7 @@ BENCHMARK_CAPTURE(BM_Matmul, int8, WeightType::kI8)
     ->ArgsProduct({{1, 8, 512}, {1, 2}})
     ->UseRealTime();
 
-void BM_Attend(benchmark::State& state) {
+void BM_Attend(benchmark::State& state, decltype(attend)* how) {
   const auto rows = static_cast<size_t>(state.range(0)),
              before = static_cast<size_t>(state.range(1));
   const AttentionShape shape{8, 4, 64, 0.125F};
@@ -88,9 +89,10 @@ void BM_Attend(benchmark::State& state) {
   q.fill(0.1F), keys.fill(0.2F), values.fill(0.3F);
   Team team(1);
   const AttentionJob job{q, out, {keys.data(), values.data(), 256, 256}, before, 0};
-  for (auto _ : state) attend(team, shape, {&job, 1});
+  for (auto _ : state) how(team, shape, {&job, 1});
 }
-BENCHMARK(BM_Attend)->Args({512, 0})->Args({1, 1000})->Args({1, 100});
+BENCHMARK_CAPTURE(BM_Attend, f32, attend)->Args({512, 0})->Args({1, 1000})->Args({1, 100});
+BENCHMARK_CAPTURE(BM_Attend, bf16, attend_bf16)->Args({512, 0})->Args({16, 1000});
 
 void BM_RmsNorm(benchmark::State& state) {
   Mat<float> x(64, 512), y(64, 512);

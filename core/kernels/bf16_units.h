@@ -31,8 +31,10 @@ struct PanelProduct {
   float* y = nullptr;   // [n_rows][y_stride], columns of panel 0 first
   size_t y_stride = 0;  // elements
   bool add = false;     // y += instead of y =
+  size_t panel_stride = 0;  // elements between panels; 0: depth * 16, one after the other. Tiles only
 
-  const BF16* panel(size_t p) const { return panels + p * depth * 16; }
+  size_t panel_step() const { return panel_stride > 0 ? panel_stride : depth * 16; }
+  const BF16* panel(size_t p) const { return panels + p * panel_step(); }
 };
 
 void multiply_tiles(const PanelProduct& product);

@@ -56,7 +56,8 @@ PLUMB_TILES void configure(size_t rows_a, size_t rows_b, bool one_row_tile) {
 
 // Two tiles of rows by two panels: every load serves two products.
 PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
-  const size_t panel_size = p.depth * kTile, y_bytes = p.y_stride * sizeof(float);
+  const size_t panel_size = p.depth * kTile, step = p.panel_step();
+  const size_t y_bytes = p.y_stride * sizeof(float);
   float* y_low = y + kTile * p.y_stride;
   if (p.add) {
     _tile_loadd(0, y, y_bytes);
@@ -75,7 +76,7 @@ PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* pa
     _tile_loadd(6, panel + i, 64);
     _tile_loadd(5, x_low + i, 64);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, panel + panel_size + i, 64);
+    _tile_loadd(7, panel + step + i, 64);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
@@ -88,7 +89,8 @@ PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* pa
 
 // One tile of rows by four panels: few rows, so the panels are what is read.
 PLUMB_TILES void one_by_four(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
-  const size_t panel_size = p.depth * kTile, y_bytes = p.y_stride * sizeof(float);
+  const size_t panel_size = p.depth * kTile, step = p.panel_step();
+  const size_t y_bytes = p.y_stride * sizeof(float);
   if (p.add) {
     _tile_loadd(0, y, y_bytes);
     _tile_loadd(1, y + kTile, y_bytes);
@@ -104,11 +106,11 @@ PLUMB_TILES void one_by_four(const PanelProduct& p, const BF16* x, const BF16* p
     const BF16* here = panel + i;
     _tile_loadd(4, x + i, 64);
     _tile_loadd(5, here, 64);
-    _tile_loadd(6, here + panel_size, 64);
+    _tile_loadd(6, here + step, 64);
     _tile_dpbf16ps(0, 4, 5);
-    _tile_loadd(7, here + 2 * panel_size, 64);
+    _tile_loadd(7, here + 2 * step, 64);
     _tile_dpbf16ps(1, 4, 6);
-    _tile_loadd(5, here + 3 * panel_size, 64);
+    _tile_loadd(5, here + 3 * step, 64);
     _tile_dpbf16ps(2, 4, 7);
     _tile_dpbf16ps(3, 4, 5);
   }

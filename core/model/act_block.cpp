@@ -230,7 +230,7 @@ void ActBlock::attention(const Batch& batch, ActWorkspace& ws, const Place& plac
     need_distances(ws, n);
     attend_relative(team, shape_, {content_bias_, position_bias_, ws.distances.data(), ws.n_distances}, ws.jobs);
   } else {
-    attend(team, shape_, ws.jobs);
+    attend_like(query_, team, shape_, ws.jobs);
   }
   if (ws.taps != nullptr && ws.taps->wants(Tap::kAttentionOut, place)) {
     ws.branch.resize(m, ws.stream.cols());

@@ -1,6 +1,7 @@
 #include "core/model/blocks.h"
 
 #include "core/cache/kv_storage.h"
+#include "core/kernels/attend_tiles.h"
 #include "core/kernels/distribution.h"
 
 namespace plumb {
@@ -77,6 +78,12 @@ void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_hea
   }
 }
 
+void attend_like(const Linear& projection, Team& team, const AttentionShape& shape,
+                 std::span<const AttentionJob> jobs) {
+  if (projection.round_inputs) return attend_bf16(team, shape, jobs);
+  attend(team, shape, jobs);
+}
+
 Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorkspace& scratch,
                         const AttentionSpec& spec, const FusedAttention& weights, const Place& place,
                         MatView<const float> x, MatView<float> stream) {
@@ -101,7 +108,7 @@ Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorks
   fire(workspace.taps, Tap::kQuery, place, q);
   fire(workspace.taps, Tap::kKey, place, k);
   PLUMB_ASSIGN(const auto jobs, plan_attention(batch, workspace, scratch, place, q, k, v, scratch.attended));
-  attend(team, spec.shape, jobs);
+  attend_like(weights.qkv, team, spec.shape, jobs);
   if (workspace.taps != nullptr && workspace.taps->wants(Tap::kAttentionOut, place)) {
     scratch.branch.resize(n, stream.cols());
     weights.proj.apply(team, scratch.attended, scratch.branch);

@@ -51,6 +51,10 @@ Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspa
 void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,
                RopeLayout layout, const RopeTable& table);
 
+// Attention in the precision of the projection that made its queries: rounded where that rounds.
+void attend_like(const Linear& projection, Team& team, const AttentionShape& shape,
+                 std::span<const AttentionJob> jobs);
+
 struct FusedAttention {
   Linear qkv;                    // rows q, then k, then v
   std::vector<float> qk_bias;    // [2][n_heads][head_dim] q bias, then k bias; empty: none

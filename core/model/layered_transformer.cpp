@@ -127,7 +127,7 @@ void LayeredTransformer::attention(const Batch& batch, LayeredWorkspace& ws, con
   fire(ws.taps, Tap::kQuery, place, rotated.cols_from(0, shape_.n_heads * d));
   fire(ws.taps, Tap::kKey, place, rotated.cols_from(shape_.n_heads * d, shape_.n_kv_heads * d));
   plan(batch, ws, place.block);
-  attend(team, shape_, scratch.jobs);
+  attend_like(block.attention.qkv, team, shape_, scratch.jobs);
   if (ws.taps != nullptr && ws.taps->wants(Tap::kAttentionOut, place)) {
     scratch.branch.resize(n, stream.cols());
     block.attention.proj.apply(team, scratch.attended, scratch.branch);

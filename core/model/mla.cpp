@@ -97,7 +97,7 @@ Status mla_attention(const Batch& batch, Workspace& workspace, MlaWorkspace& scr
   if (spec.erf)
     erf_attend(team, spec.shape, weights.erf, jobs, spec.erf_mask_always);
   else
-    attend(team, spec.shape, jobs);
+    attend_like(weights.q_b, team, spec.shape, jobs);
   if (spec.exclusive) take_out_own_values(team, spec.shape, values, scratch.attended);
   weights.o_a.apply(team, scratch.attended, scratch.out_low);
   weights.o_b.apply(team, scratch.out_low, out);
