@@ -24,7 +24,7 @@ HWY_INLINE V silu_of(D d, V x) {
 // The bits of bf16(x), ties to even, in the upper half of each lane; a NaN keeps its sign and
 // becomes quiet.
 template <class D, class V>
-HWY_INLINE auto bf16_bits_of(D d, V x) {
+HWY_INLINE auto bf16_bits_of(D /*d*/, V x) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::RebindToUnsigned<D> du;
   const auto bits = hn::BitCast(du, x);
