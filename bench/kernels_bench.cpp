@@ -9,6 +9,7 @@
 #include "core/kernels/attend_tiles.h"
 #include "core/kernels/distribution.h"
 #include "core/kernels/elementwise.h"
+#include "core/kernels/gated_bf16.h"
 #include "core/kernels/matmul.h"
 #include "core/kernels/matmul_bf16.h"
 #include "core/model/families.h"
@@ -69,6 +70,21 @@ BENCHMARK_CAPTURE(BM_MatmulBf16, dots, Bf16Unit::kDots)
 BENCHMARK_CAPTURE(BM_MatmulBf16, tiles, Bf16Unit::kTiles)
     ->ArgsProduct({{1, 4, 16, 512}, {1, 2}})
     ->UseRealTime();
+
+// A gated feed-forward of the same width in one piece, and the products alone as operations.
+void BM_GatedBf16(benchmark::State& state) {
+  const size_t rows = 512, n_in = 512, ff_dim = 1408;
+  Team team(static_cast<int>(state.range(0)));
+  const PackedMatrix gate_up = random_matrix(WeightType::kBF16, 2 * ff_dim, n_in),
+                     down = random_matrix(WeightType::kBF16, n_in, ff_dim);
+  if (!can_gate_by_tiles(rows, gate_up)) return state.SkipWithError("this machine has no tiles");
+  Mat<float> x(rows, n_in), y(rows, n_in);
+  x.fill(0.5F);
+  for (auto _ : state) gated_bf16(team, x, gate_up, down, y);
+  state.counters["GFLOP/s"] = benchmark::Counter(6e-9 * static_cast<double>(rows * n_in * ff_dim),
+                                                 benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(BM_GatedBf16)->Arg(1)->Arg(2)->UseRealTime();
 
 BENCHMARK_CAPTURE(BM_Matmul, f32, WeightType::kF32)
     ->ArgsProduct({{1, 8, 512}, {1, 2}})

@@ -4,8 +4,8 @@
 #include <numbers>
 #include <vector>
 
-#include "core/kernels/attend_rounding.h"
 #include "core/kernels/bf16_units.h"
+#include "core/kernels/tile_rounding.h"
 
 namespace plumb {
 namespace {
@@ -73,12 +73,9 @@ void attend_block(const TiledHeads& heads, const TiledJob& tiled, size_t kv_head
   scratch.scores.resize(kBlockRows, n_keys + 16);
   scratch.weights.resize(kBlockRows, n_keys);
   scratch.sums.resize(kBlockRows, heads.columns);
-  const auto tile_row = [](Mat<BF16>& rows, size_t i) {
-    return rows.row(round_down(i, kTileRows)) + i % kTileRows * kTileDepth;
-  };
   for (size_t i = 0; i < n_rows; ++i)
-    round_query(job.queries.row(token(i)) + column(i), head_dim, depth,
-                tile_row(scratch.queries, i));
+    round_row_to_tiles(job.queries.row(token(i)) + column(i), head_dim, depth,
+                       tile_row(scratch.queries, i));
   PanelProduct product{scratch.queries.data(),
                        n_rows,
                        tiled.keys + (kv_head * tiled.n_keys + skipped) * depth,
@@ -174,7 +171,7 @@ void attend_tiled(Team& team, const TiledHeads& heads, std::span<const Attention
 }  // namespace
 
 bool attends_by_tiles(const AttentionJob& job) {
-  return job.queries.rows() >= kFewestTiledRows && attend_rounding_available();
+  return job.queries.rows() >= kFewestTiledRows && tile_unit_available();
 }
 
 void attend_bf16(Team& team, const AttentionShape& shape, std::span<const AttentionJob> jobs) {

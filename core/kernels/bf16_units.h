@@ -13,7 +13,7 @@
 
 namespace plumb {
 
-bool tile_unit_available();  // processor and operating system; asked once
+bool tile_unit_available();  // processor and operating system; asked once. Implies dots
 bool dot_unit_available();
 
 // Rows of x lie as their unit wants them, depth padded with zeros:
@@ -27,11 +27,13 @@ struct PanelProduct {
   size_t n_rows = 0;
   const BF16* panels = nullptr;  // [n_panels][depth / 2][16][2]
   size_t n_panels = 0;
-  size_t depth = 0;     // inputs, a multiple of 32
-  float* y = nullptr;   // [n_rows][y_stride], columns of panel 0 first
-  size_t y_stride = 0;  // elements
-  bool add = false;     // y += instead of y =
-  size_t panel_stride = 0;  // elements between panels; 0: depth * 16, one after the other. Tiles only
+  size_t depth = 0;            // inputs, a multiple of 32
+  float* y = nullptr;          // [n_rows][y_stride], columns of panel 0 first
+  size_t y_stride = 0;         // elements
+  bool add = false;            // y += instead of y =
+  const BF16* next = nullptr;  // where the panels wanted after these begin, if that is known
+  size_t panel_stride =
+      0;  // elements between panels; 0: depth * 16, one after the other. Tiles only
 
   size_t panel_step() const { return panel_stride > 0 ? panel_stride : depth * 16; }
   const BF16* panel(size_t p) const { return panels + p * panel_step(); }

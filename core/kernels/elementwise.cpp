@@ -6,7 +6,8 @@
 #define HWY_TARGET_INCLUDE "core/kernels/elementwise.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include <hwy/contrib/math/math-inl.h>
+
+#include "core/kernels/vector_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace plumb {
@@ -33,7 +34,8 @@ HWY_INLINE float sum_terms(size_t n, const Term& term, const float* a, const flo
 }
 
 float dot_row(const float* a, const float* b, size_t n) {
-  return sum_terms(n, [](auto x, auto y, auto s) { return hn::MulAdd(x, y, s); }, a, b);
+  return sum_terms(
+      n, [](auto x, auto y, auto s) { return hn::MulAdd(x, y, s); }, a, b);
 }
 
 void scale_row(const float* x, const float* weight, float scale, size_t n, float* y) {
@@ -46,10 +48,18 @@ void scale_row(const float* x, const float* weight, float scale, size_t n, float
   for (; i < n; ++i) y[i] = x[i] * scale * weight[i];
 }
 
+void add_floats(const float* x, size_t n, float* y) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::LoadU(d, x + i)), d, y + i);
+  for (; i < n; ++i) y[i] += x[i];
+}
+
 void silu_multiply_row(const float* x, const float* y, size_t n, float* out) {
   const hn::ScalableTag<float> d;
   const size_t lanes = hn::Lanes(d);
-  const auto one = hn::Set(d, 1.0F);
   for (size_t i = 0; i < n; i += lanes) {
     const size_t count = n - i < lanes ? n - i : lanes;
     // A short tail runs through a full vector too: each element's bits are independent of n.
@@ -60,10 +70,7 @@ void silu_multiply_row(const float* x, const float* y, size_t n, float* out) {
       for (size_t j = 0; j < count; ++j) xt[j] = xs[j], yt[j] = ys[j];
       xs = xt, ys = yt;
     }
-    const auto v = hn::LoadU(d, xs);
-    // e^-x overflows to +inf for very negative x, and x / inf = -0: the right limit.
-    const auto silu = hn::Div(v, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(v), hn::Set(d, 88.0F)))));
-    const auto result = hn::Mul(silu, hn::LoadU(d, ys));
+    const auto result = hn::Mul(silu_of(d, hn::LoadU(d, xs)), hn::LoadU(d, ys));
     if (count < lanes) {
       hn::StoreU(result, d, xt);
       for (size_t j = 0; j < count; ++j) out[i + j] = xt[j];
@@ -82,6 +89,7 @@ namespace plumb {
 
 HWY_EXPORT(dot_row);
 HWY_EXPORT(scale_row);
+HWY_EXPORT(add_floats);
 HWY_EXPORT(silu_multiply_row);
 
 float dot(std::span<const float> a, std::span<const float> b) {
@@ -115,13 +123,14 @@ void layer_norm(MatView<const float> x, std::span<const float> weight, std::span
   }
 }
 
+void add_row(std::span<const float> x, std::span<float> y) {
+  PLUMB_CHECK(x.size() == y.size());
+  HWY_DYNAMIC_DISPATCH(add_floats)(x.data(), x.size(), y.data());
+}
+
 void add_in_place(MatView<float> y, MatView<const float> x) {
   PLUMB_CHECK(y.rows() == x.rows() && y.cols() == x.cols());
-  for (size_t r = 0; r < y.rows(); ++r) {
-    float* HWY_RESTRICT target = y.row(r);
-    const float* HWY_RESTRICT source = x.row(r);
-    for (size_t c = 0; c < y.cols(); ++c) target[c] += source[c];
-  }
+  for (size_t r = 0; r < y.rows(); ++r) add_row(x.row_span(r), y.row_span(r));
 }
 
 void silu_gate(MatView<const float> gate_up, MatView<float> out) {

@@ -17,6 +17,7 @@ void layer_norm(MatView<const float> x, std::span<const float> weight, std::span
                 float eps, MatView<float> y);
 
 // y += x
+void add_row(std::span<const float> x, std::span<float> y);
 void add_in_place(MatView<float> y, MatView<const float> x);
 
 // Gated feed-forward: out[c] = silu(gate_up[c]) * gate_up[width + c]; gate_up [rows, 2 * width].

@@ -4,45 +4,31 @@
 
 #include "core/kernels/bf16_units.h"
 #include "core/kernels/panel_tasks.h"
+#include "core/kernels/rounded_rows.h"
+#include "core/kernels/tile_rounding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/matmul_bf16.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "core/kernels/vector_rows-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace plumb {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The bits of bf16(x), ties to even, in the upper half of each lane; a NaN keeps its sign and
-// becomes quiet.
-template <class D>
-HWY_INLINE auto rounded_bits(D d, const float* x) {
-  const hn::RebindToUnsigned<D> du;
-  const auto value = hn::LoadU(d, x);
-  const auto bits = hn::BitCast(du, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
-  const auto quiet = hn::Or(bits, hn::Set(du, 0x00400000));
-  return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(value)), quiet, rounded);
-}
-
 void round_row(const float* source, size_t n, uint16_t* target) {
   const hn::ScalableTag<float> d;
   const hn::RebindToUnsigned<decltype(d)> du;
-  const hn::RebindToSigned<decltype(d)> di;
-  const hn::Rebind<uint16_t, decltype(d)> du16;
   const size_t lanes = hn::Lanes(d);
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const auto upper = hn::BitCast(di, hn::ShiftRight<16>(rounded_bits(d, source + i)));
-    hn::StoreU(hn::DemoteTo(du16, upper), du16, target + i);
-  }
+  for (; i + lanes <= n; i += lanes) store_bf16(d, hn::LoadU(d, source + i), target + i);
   float tail[HWY_MAX_BYTES / 4] = {};
   uint32_t bits[HWY_MAX_BYTES / 4];
   std::copy(source + i, source + n, tail);
-  hn::StoreU(rounded_bits(d, tail), du, bits);
+  hn::StoreU(bf16_bits_of(d, hn::LoadU(d, tail)), du, bits);
   for (size_t j = 0; i + j < n; ++j) target[i + j] = static_cast<uint16_t>(bits[j] >> 16);
 }
 
@@ -63,28 +49,6 @@ constexpr size_t kFewestTileRows = 4;
 Bf16Unit choose_unit(size_t n_rows) {
   if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
   return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
-}
-
-// x rounded and laid out for the unit (core/kernels/bf16_units.h).
-void round_inputs(Team& team, MatView<const float> x, size_t depth, Bf16Unit unit,
-                  Mat<BF16>& rounded) {
-  const bool tiled = unit == Bf16Unit::kTiles;
-  constexpr size_t kRowsPerTask = 2 * kTileRows;
-  rounded.resize((x.rows() + kTileRows - 1) / kTileRows * kTileRows, depth);
-  team.run((x.rows() + kRowsPerTask - 1) / kRowsPerTask, [&](size_t task) {
-    thread_local std::vector<BF16> row;
-    row.resize(depth);
-    const size_t end = std::min(x.rows(), (task + 1) * kRowsPerTask);
-    for (size_t r = task * kRowsPerTask; r < end; ++r) {
-      BF16* target = tiled ? row.data() : rounded.row(r);
-      round_row_to_bf16(x.row_span(r), target);
-      std::fill(target + x.cols(), target + depth, BF16{});
-      if (!tiled) continue;
-      BF16* tiles = rounded.row(r / kTileRows * kTileRows) + r % kTileRows * kTileDepth;
-      for (size_t k = 0; k < depth; k += kTileDepth)
-        std::copy_n(target + k, kTileDepth, tiles + k * kTileRows);
-    }
-  });
 }
 
 void multiply(Bf16Unit unit, const PanelProduct& product) {
@@ -158,13 +122,38 @@ void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatV
   if (unit == Bf16Unit::kWiden) return matmul_widened(team, x, w, y, mode);
   thread_local Mat<BF16> rounded;
   round_inputs(team, x, w.padded_in(), unit, rounded);
-  const MatView<const BF16> rows = rounded.view();
-  const PanelTasks tasks = plan_panel_tasks(w, x.rows(), static_cast<size_t>(team.size()));
+  multiply_rounded(team, rounded, x.rows(), w, y, mode, unit);
+}
+
+void round_inputs(Team& team, MatView<const float> x, size_t depth, Bf16Unit unit,
+                  Mat<BF16>& rounded) {
+  constexpr size_t kRowsPerTask = 2 * kTileRows;
+  rounded.resize((x.rows() + kTileRows - 1) / kTileRows * kTileRows, depth);
+  Mat<BF16>& target = rounded;
+  team.run((x.rows() + kRowsPerTask - 1) / kRowsPerTask, [&](size_t task) {
+    const size_t end = std::min(x.rows(), (task + 1) * kRowsPerTask);
+    for (size_t r = task * kRowsPerTask; r < end; ++r) {
+      if (unit == Bf16Unit::kTiles) {
+        round_row_to_tiles(x.row(r), x.cols(), depth, tile_row(target, r));
+        continue;
+      }
+      round_row_to_bf16(x.row_span(r), target.row(r));
+      std::fill(target.row(r) + x.cols(), target.row(r) + depth, BF16{});
+    }
+  });
+}
+
+void multiply_rounded(Team& team, MatView<const BF16> x, size_t n_rows, const PackedMatrix& w,
+                      MatView<float> y, MatmulMode mode, Bf16Unit unit) {
+  const auto n_threads = static_cast<size_t>(team.size());
+  const PanelTasks tasks = unit == Bf16Unit::kTiles && n_rows >= kTileRows
+                               ? plan_tile_tasks(w.panel_count(), n_rows, n_threads)
+                               : plan_panel_tasks(w, n_rows, n_threads);
   team.run(tasks.count(), [&](size_t task) {
     const PanelTask part = tasks.at(task);
     const size_t column = part.first_panel * PackedMatrix::kPanel;
     PanelProduct product;
-    product.x = rows.row(part.first_row);
+    product.x = x.row(part.first_row);
     product.n_rows = part.n_rows;
     product.panels = w.bf16_panel(part.first_panel);
     product.n_panels = part.n_panels;
@@ -172,6 +161,8 @@ void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatV
     product.y = y.row(part.first_row) + column;
     product.y_stride = y.stride();
     product.add = mode == MatmulMode::kAdd;
+    if (part.first_panel + part.n_panels < w.panel_count())
+      product.next = w.bf16_panel(part.first_panel + part.n_panels);
     multiply_panels(unit, product, w.n_out() - column);
   });
 }

@@ -41,4 +41,15 @@ inline PanelTasks plan_panel_tasks(const PackedMatrix& w, size_t n_rows, size_t 
   return {w.panel_count(), per_task, n_rows, kRowGroup};
 }
 
+// The same for products by tiles of at least one tile's rows: all rows that L2 holds pass by a pair
+// of panels, so that each panel is fetched once or twice; fewer where threads would go without.
+inline PanelTasks plan_tile_tasks(size_t n_panels, size_t n_rows, size_t n_threads) {
+  constexpr size_t kMostRows = 256, kFewestRows = 64;
+  PanelTasks tasks{n_panels, 8, n_rows, kMostRows};
+  while (tasks.count() < 4 * n_threads && tasks.rows_per_task > kFewestRows)
+    tasks.rows_per_task /= 2;
+  while (tasks.count() < 2 * n_threads && tasks.panels_per_task > 2) tasks.panels_per_task /= 2;
+  return tasks;
+}
+
 }  // namespace plumb

@@ -3,7 +3,70 @@
 #include <cmath>
 #include <numbers>
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/rope.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
 namespace plumb {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Turns n pairs by their angles. A product and a sum are never fused here, in vectors as in the
+// tail.
+template <bool kInterleaved>
+HWY_INLINE void turn_pairs(float* x, size_t n, const float* cos, const float* sin) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  size_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    auto a = hn::Zero(d), b = a;
+    if constexpr (kInterleaved) {
+      hn::LoadInterleaved2(d, x + 2 * j, a, b);
+    } else {
+      a = hn::LoadU(d, x + j);
+      b = hn::LoadU(d, x + j + n);
+    }
+    const auto c = hn::LoadU(d, cos + j), s = hn::LoadU(d, sin + j);
+    const auto first = hn::Sub(hn::Mul(a, c), hn::Mul(b, s));
+    const auto second = hn::Add(hn::Mul(b, c), hn::Mul(a, s));
+    if constexpr (kInterleaved) {
+      hn::StoreInterleaved2(first, second, d, x + 2 * j);
+    } else {
+      hn::StoreU(first, d, x + j);
+      hn::StoreU(second, d, x + j + n);
+    }
+  }
+  for (; j < n; ++j) {
+    float& first = kInterleaved ? x[2 * j] : x[j];
+    float& second = kInterleaved ? x[2 * j + 1] : x[j + n];
+    const float a = first, b = second;
+    first = a * cos[j] - b * sin[j];
+    second = b * cos[j] + a * sin[j];
+  }
+}
+
+// The last n pairs of every head.
+void turn_heads(float* row, size_t n_heads, size_t head_dim, size_t n, bool interleaved,
+                const float* cos, const float* sin) {
+  for (size_t h = 0; h < n_heads; ++h) {
+    float* x = row + h * head_dim + (head_dim - 2 * n);
+    if (interleaved)
+      turn_pairs<true>(x, n, cos, sin);
+    else
+      turn_pairs<false>(x, n, cos, sin);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace plumb
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace plumb {
+
+HWY_EXPORT(turn_heads);
 
 std::vector<float> rope_frequencies(size_t rope_dim, double theta, const RopeScaling& scaling) {
   std::vector<float> frequencies(rope_dim / 2);
@@ -42,15 +105,19 @@ void fill(std::span<const float> frequencies, size_t pos, float* cos, float* sin
 }  // namespace
 
 RopeTable::RopeTable(std::vector<float> frequencies, size_t n_tabulated)
-    : half_dim_(frequencies.size()), frequencies_(std::move(frequencies)),
-      cos_(n_tabulated, half_dim_), sin_(n_tabulated, half_dim_) {
-  for (size_t pos = 0; pos < n_tabulated; ++pos) fill(frequencies_, pos, cos_.row(pos), sin_.row(pos));
+    : half_dim_(frequencies.size()),
+      frequencies_(std::move(frequencies)),
+      cos_(n_tabulated, half_dim_),
+      sin_(n_tabulated, half_dim_) {
+  for (size_t pos = 0; pos < n_tabulated; ++pos)
+    fill(frequencies_, pos, cos_.row(pos), sin_.row(pos));
 }
 
 RopeTable::RopeTable(Mat<float> cos, Mat<float> sin)
     : half_dim_(cos.cols()), cos_(std::move(cos)), sin_(std::move(sin)) {}
 
-void RopeTable::at(size_t pos, std::span<float> scratch, const float** cos, const float** sin) const {
+void RopeTable::at(size_t pos, std::span<float> scratch, const float** cos,
+                   const float** sin) const {
   if (pos < cos_.rows()) {
     *cos = cos_.row(pos);
     *sin = sin_.row(pos);
@@ -65,16 +132,9 @@ void RopeTable::at(size_t pos, std::span<float> scratch, const float** cos, cons
 void apply_rope(std::span<float> row, size_t n_heads, size_t head_dim, RopeLayout layout,
                 const float* cos, const float* sin, size_t half_dim) {
   PLUMB_CHECK(row.size() == n_heads * head_dim && 2 * half_dim <= head_dim);
-  for (size_t h = 0; h < n_heads; ++h) {
-    float* x = row.data() + h * head_dim + (head_dim - 2 * half_dim);
-    for (size_t j = 0; j < half_dim; ++j) {
-      float& first = layout == RopeLayout::kInterleaved ? x[2 * j] : x[j];
-      float& second = layout == RopeLayout::kInterleaved ? x[2 * j + 1] : x[j + half_dim];
-      const float a = first, b = second;
-      first = a * cos[j] - b * sin[j];
-      second = b * cos[j] + a * sin[j];
-    }
-  }
+  HWY_DYNAMIC_DISPATCH(turn_heads)
+  (row.data(), n_heads, head_dim, half_dim, layout == RopeLayout::kInterleaved, cos, sin);
 }
 
 }  // namespace plumb
+#endif  // HWY_ONCE

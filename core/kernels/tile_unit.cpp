@@ -17,7 +17,7 @@ namespace plumb {
 #if PLUMB_HAS_TILES
 namespace {
 
-#define PLUMB_TILES __attribute__((target("amx-tile,amx-bf16,avx512f")))
+#define PLUMB_TILES __attribute__((target("amx-tile,amx-bf16,avx512f,prfchw")))
 
 constexpr size_t kTile = kTileRows;           // rows, and f32 columns, of a tile
 constexpr size_t kStep = kTileDepth * kTile;  // elements of a tile of x or of a panel
@@ -54,8 +54,30 @@ PLUMB_TILES void configure(size_t rows_a, size_t rows_b, bool one_row_tile) {
   _tile_loadconfig(&config);
 }
 
+// What the next blocks will touch, fetched while this one computes: a tile is stored in sixteen
+// places far apart, and waits for each of them; panels come from beyond L2.
+struct Ahead {
+  const float* y = nullptr;     // the next block of sums
+  const BF16* panel = nullptr;  // this block's share of the next two panels
+  size_t lines = 0;             // of each of them, a step
+};
+
+PLUMB_TILES inline void fetch_ahead(const Ahead& ahead, const PanelProduct& p, size_t step) {
+  const auto line = [](const BF16* first, size_t i) { return first + i * 32; };
+  for (size_t i = step * ahead.lines; i < (step + 1) * ahead.lines; ++i) {
+    __builtin_prefetch(line(ahead.panel, i), 0, 2);
+    __builtin_prefetch(line(ahead.panel + p.panel_step(), i), 0, 2);
+  }
+  if (step >= kTile) return;
+  for (const size_t row : {2 * step, 2 * step + 1}) {
+    __builtin_prefetch(ahead.y + row * p.y_stride, 1, 3);
+    __builtin_prefetch(ahead.y + row * p.y_stride + kTile, 1, 3);
+  }
+}
+
 // Two tiles of rows by two panels: every load serves two products.
-PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
+PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* panel, float* y,
+                            const Ahead& ahead) {
   const size_t panel_size = p.depth * kTile, step = p.panel_step();
   const size_t y_bytes = p.y_stride * sizeof(float);
   float* y_low = y + kTile * p.y_stride;
@@ -77,6 +99,7 @@ PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* pa
     _tile_loadd(5, x_low + i, 64);
     _tile_dpbf16ps(0, 4, 6);
     _tile_loadd(7, panel + step + i, 64);
+    fetch_ahead(ahead, p, i / kStep);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(3, 5, 7);
@@ -85,6 +108,21 @@ PLUMB_TILES void two_by_two(const PanelProduct& p, const BF16* x, const BF16* pa
   _tile_stored(1, y + kTile, y_bytes);
   _tile_stored(2, y_low, y_bytes);
   _tile_stored(3, y_low + kTile, y_bytes);
+}
+
+// The block after (panel, row), and the row's share of the lines of the two panels after these.
+Ahead look_ahead(const PanelProduct& p, size_t panel, size_t row, size_t n_rows) {
+  constexpr size_t kFewestRows = 128;  // with fewer, reading the panels is the work whoever does it
+  const bool last = row + 2 * kTile >= n_rows;
+  const bool more = panel + 4 <= p.n_panels;
+  const size_t next_panel = last ? (more ? panel + 2 : 0) : panel;
+  const BF16* fetched = more ? p.panel(panel + 2) : p.next;
+  Ahead ahead{p.y + (last ? 0 : row + 2 * kTile) * p.y_stride + next_panel * kTile};
+  if (n_rows < kFewestRows || fetched == nullptr) return ahead;
+  // depth / 2 lines a panel, over n_rows / 32 blocks of depth / 32 steps.
+  ahead.lines = (512 + n_rows - 1) / n_rows;
+  ahead.panel = fetched + row * p.depth / 32 * ahead.lines;
+  return ahead;
 }
 
 // One tile of rows by four panels: few rows, so the panels are what is read.
@@ -147,7 +185,8 @@ PLUMB_TILES void single_row_tile(const PanelProduct& p, size_t first_row, size_t
 }  // namespace
 
 bool tile_unit_available() {
-  static const bool available = ask_for_tiles();
+  // No processor has tiles alone; what prepares their operands rounds by the dots' instructions.
+  static const bool available = dot_unit_available() && ask_for_tiles();
   return available;
 }
 
@@ -160,7 +199,8 @@ PLUMB_TILES void multiply_tiles(const PanelProduct& p) {
     size_t panel = 0;
     for (; panel + 2 <= p.n_panels; panel += 2)
       for (size_t row = 0; row < paired; row += 2 * kTile)
-        two_by_two(p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * kTile);
+        two_by_two(p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * kTile,
+                   look_ahead(p, panel, row, paired));
     for (; panel < p.n_panels; ++panel)
       for (size_t row = 0; row < paired; row += kTile)
         one_by_one(p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * kTile);

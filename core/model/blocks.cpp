@@ -3,6 +3,7 @@
 #include "core/cache/kv_storage.h"
 #include "core/kernels/attend_tiles.h"
 #include "core/kernels/distribution.h"
+#include "core/kernels/gated_bf16.h"
 
 namespace plumb {
 
@@ -99,7 +100,7 @@ Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorks
   if (!weights.qk_bias.empty()) {
     for_row_chunks(team, n, [&](size_t first, size_t count) {
       for (size_t i = first; i < first + count; ++i)
-        for (size_t c = 0; c < q_dim + kv_dim; ++c) qkv(i, c) += weights.qk_bias[c];
+        add_row(weights.qk_bias, qkv.row_span(i).first(q_dim + kv_dim));
     });
   }
   // q and k lie side by side with the same head width: one rotation covers both.
@@ -120,25 +121,37 @@ Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorks
   return ok_status();
 }
 
-void feed_forward_branch(Workspace& workspace, FeedForwardWorkspace& scratch,
-                         const FusedFeedForward& weights, const Place& place,
-                         MatView<const float> x, MatView<float> stream) {
-  Team& team = *workspace.team;
+namespace {
+
+// y = proj( silu(gate x) * (up x) ) or y += it.
+void feed_forward(Team& team, FeedForwardWorkspace& scratch, const FusedFeedForward& weights,
+                  MatView<const float> x, MatView<float> y, MatmulMode mode) {
   const size_t n = x.rows(), ff_dim = weights.proj.w.n_in();
+  if (weights.fc.round_inputs && weights.proj.round_inputs && can_gate_by_tiles(n, weights.fc.w))
+    return gated_bf16(team, x, weights.fc.w, weights.proj.w, y, mode);
   scratch.gate_up.resize(n, 2 * ff_dim);
   scratch.hidden.resize(n, ff_dim);
   weights.fc.apply(team, x, scratch.gate_up);
   for_row_chunks(team, n, [&](size_t first, size_t count) {
     silu_gate(scratch.gate_up.view().rows_from(first, count), scratch.hidden.view().rows_from(first, count));
   }, 4);
+  weights.proj.apply(team, scratch.hidden, y, mode);
+}
+
+}  // namespace
+
+void feed_forward_branch(Workspace& workspace, FeedForwardWorkspace& scratch,
+                         const FusedFeedForward& weights, const Place& place,
+                         MatView<const float> x, MatView<float> stream) {
+  Team& team = *workspace.team;
   if (workspace.taps != nullptr && workspace.taps->wants(Tap::kFeedForwardOut, place)) {
-    scratch.branch.resize(n, stream.cols());
-    weights.proj.apply(team, scratch.hidden, scratch.branch);
+    scratch.branch.resize(x.rows(), stream.cols());
+    feed_forward(team, scratch, weights, x, scratch.branch, MatmulMode::kReplace);
     workspace.taps->show(Tap::kFeedForwardOut, place, scratch.branch);
     add_in_place(stream, scratch.branch);
     return;
   }
-  weights.proj.apply(team, scratch.hidden, stream, MatmulMode::kAdd);
+  feed_forward(team, scratch, weights, x, stream, MatmulMode::kAdd);
 }
 
 }  // namespace plumb

@@ -75,6 +75,26 @@ TEST(Rope, BothLayoutsRotateTheSameAngles) {
   EXPECT_NEAR(half[0], std::cos(3.0) - 5 * std::sin(3.0), 1e-6);
 }
 
+TEST(Rope, VectorsAndTailsHaveTheBitsOfTheFormula) {
+  constexpr size_t kHeads = 3, kHeadDim = 80, kHalf = 37;
+  const Mat<float> x = test::random_mat(1, kHeads * kHeadDim, 5), angles = test::random_mat(2, kHalf, 6);
+  const float* cos = angles.row(0);
+  const float* sin = angles.row(1);
+  for (const RopeLayout layout : {RopeLayout::kHalfSplit, RopeLayout::kInterleaved}) {
+    Mat<float> got = x, want = x;
+    apply_rope(got.view().row_span(0), kHeads, kHeadDim, layout, cos, sin, kHalf);
+    const bool pairs = layout == RopeLayout::kInterleaved;
+    for (size_t h = 0; h < kHeads; ++h)
+      for (size_t j = 0; j < kHalf; ++j) {
+        const size_t begin = h * kHeadDim + kHeadDim - 2 * kHalf;
+        const size_t first = begin + (pairs ? 2 * j : j), second = begin + (pairs ? 2 * j + 1 : j + kHalf);
+        want(0, first) = x(0, first) * cos[j] - x(0, second) * sin[j];
+        want(0, second) = x(0, second) * cos[j] + x(0, first) * sin[j];
+      }
+    EXPECT_TRUE(test::same_bits(got, want));
+  }
+}
+
 TEST(Rope, ComputesPastItsTableWhatTheTableWouldHold) {
   const RopeTable small(rope_frequencies(16, 500000, {.factor = 8}), 2), large(rope_frequencies(16, 500000, {.factor = 8}), 64);
   std::vector<float> scratch(16), other(16);

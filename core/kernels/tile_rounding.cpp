@@ -1,7 +1,6 @@
-#include "core/kernels/attend_rounding.h"
+#include "core/kernels/tile_rounding.h"
 
 #include "core/base/check.h"
-#include "core/kernels/bf16_units.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(PLUMB_WITHOUT_TILES)
 #define PLUMB_ROUNDS 1
@@ -9,6 +8,13 @@
 
 #include <algorithm>
 #include <limits>
+#endif
+
+// GCC 12's own intrinsics begin from a register of any content, and warn of it where they are
+// inlined.
+#if PLUMB_ROUNDS && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 
 namespace plumb {
@@ -72,8 +78,6 @@ PLUMB_ROUND inline float largest_of(const float* scores, size_t n) {
 
 }  // namespace
 
-bool attend_rounding_available() { return tile_unit_available() && dot_unit_available(); }
-
 PLUMB_ROUND void round_keys(const HeadSource& head, size_t from, size_t to, size_t depth,
                             BF16* target) {
   const __m512i order = pair_order();
@@ -110,7 +114,7 @@ PLUMB_ROUND void round_values(const HeadSource& head, size_t from, size_t to, si
   }
 }
 
-PLUMB_ROUND void round_query(const float* row, size_t n, size_t depth, BF16* target) {
+PLUMB_ROUND void round_row_to_tiles(const float* row, size_t n, size_t depth, BF16* target) {
   for (size_t c = 0; c < depth; c += 32, target += kTileRows * kTileDepth) {
     const size_t left = n > c ? n - c : 0;
     round_32(_mm512_maskz_loadu_ps(first_lanes(left), row + c),
@@ -147,10 +151,9 @@ PLUMB_ROUND void write_scaled(const float* sums, size_t n, float factor, float* 
 
 #else
 
-bool attend_rounding_available() { return false; }
 void round_keys(const HeadSource&, size_t, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
 void round_values(const HeadSource&, size_t, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
-void round_query(const float*, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
+void round_row_to_tiles(const float*, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
 float softmax_to_tiles(float*, size_t, size_t, size_t, float, BF16*) {
   PLUMB_CHECK(false);
   return 0;
