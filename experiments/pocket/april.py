@@ -18,6 +18,7 @@ class Config(llama.Config):
     mean_steps: int = 4
     max_steps: int = 12
     curriculum: float = 0.4  # share of the run in which the mean grows from 1 to mean_steps
+    adapter_pace: float = 1.0  # of the adapter's learning rate
 
 
 class Model(Looped):
@@ -30,6 +31,7 @@ class Model(Looped):
         t.wte, self.lm_head = nn.Embedding(c.vocab, c.dim), nn.Linear(c.dim, c.vocab, bias=False)
         t.prelude = nn.ModuleList(llama.LlamaBlock(c) for _ in range(c.prelude))
         t.adapter = linear(2 * c.dim, c.dim, 0.02)
+        t.adapter.weight.muon_pace = c.adapter_pace
         t.core_block = nn.ModuleList(llama.LlamaBlock(c) for _ in range(c.core))
         t.coda = nn.ModuleList(llama.LlamaBlock(c) for _ in range(c.coda))
         t.ln_f = RmsNorm(c.dim, c.norm_eps)
