@@ -32,8 +32,13 @@ SQL
   echo "|---|---|---|---|---|---|---|---|---|---|"
   for model in pocket-raven pocket-april; do for text in prose code arithmetic theorems tasks; do
     "$plumb" replay "$db" --model $model --text $text --rule "kl<1e-3;latent-diff<0.03;argmax-stability>=2" -o "$out/rules.csv" >/dev/null
-    sed -n 's/^"\(kl\|latent-diff\|argmax-stability\)\([^ ]*\) @[^"]*",/\1\2,/p' "$out/rules.csv" | sort |
-      awk -F, -v model=$model -v text=$text '{ printf "| %s | %s | `%s` | %.3f | %d | %d | %d | %.4f | %.4f | %+.4f |\n", model, text, $1, $2, $3, $4, $5, $6, $7, $9 }'
+    {
+      head -1 "$out/rules.csv"
+      sed -n 's/^"\(kl\|latent-diff\|argmax-stability\)\([^ ]*\) @[^"]*",/\1\2,/p' "$out/rules.csv" | sort
+    } | awk -F, -v model=$model -v text=$text '
+      NR == 1 { for (i = 1; i <= NF; ++i) at[$i] = i; next }
+      { printf "| %s | %s | `%s` | %.3f | %d | %d | %d | %.4f | %.4f | %+.4f |\n", model, text, $1, $at["mean_steps"], $at["p10_steps"],
+               $at["p50_steps"], $at["p90_steps"], $at["no_exit_rate"], $at["nats_per_token"], $at["excess_nats"] }'
   done; done
 } >"$out/exit_rules.md"
 rm "$out/rules.csv"

@@ -19,7 +19,7 @@ set output './depth_perplexity_raven.svg'
 
 set label 1 'Perplexity by depth' at screen 0.0185,0.9556 left front font 'DejaVu Sans Bold,11' textcolor '#111111'
 set label 2 'pocket-raven · f32 · state like-init · seed 0 · window 256 · stride 256' at screen 0.0185,0.9133 left front font ',8.5' textcolor '#555555'
-set label 3 '4 095 tokens a point. Shaded or barred: the recorded confidence interval.' at screen 0.0185,0.0333 left front font ',8.5' textcolor '#555555'
+set label 3 '16 383 tokens a point. Shaded or barred: 95 % interval (percentile bootstrap over chunks).' at screen 0.0185,0.0333 left front font ',8.5' textcolor '#555555'
 set tmargin at screen 0.8800
 set bmargin at screen 0.1689
 set lmargin at screen 0.1029
@@ -32,8 +32,8 @@ off_scale(d) = d > 0 ? NaN : place(d)
 set xrange [-0.16:4.16]
 set xtics ('1' 0, '2' 1, '4' 2, '8' 3, '16' 4)
 set logscale y
-set yrange [1.9121054199624619:353.3119653796172]
-set ytics ('3' 3, '10' 10, '30' 30, '100' 100, '300' 300)
+set yrange [2.0052483194503705:291.684808962407]
+set ytics ('3' 3, '10' 10, '30' 30, '100' 100)
 set xlabel 'depth (recurrences, log₂ scale)' offset 0,0.3
 set label 81 'perplexity (log scale)' at screen 0.0264,graph 0.5 center rotate front
 
@@ -44,8 +44,8 @@ plot \
   data index 3 using (on_scale($1)):3:4 with filledcurves fillcolor rgb '#CC79A7' fillstyle transparent solid 0.14 noborder notitle, \
   data index 4 using (on_scale($1)):3:4 with filledcurves fillcolor rgb '#E69F00' fillstyle transparent solid 0.14 noborder notitle, \
   data index 3 using (on_scale($1)):2 with linespoints linecolor rgb '#CC79A7' linewidth 1.6 dashtype 1 pointtype 13 pointsize 0.6 title 'theorems.txt', \
-  data index 0 using (on_scale($1)):2 with linespoints linecolor rgb '#0072B2' linewidth 1.6 dashtype 1 pointtype 7 pointsize 0.6 title 'prose.txt', \
   data index 1 using (on_scale($1)):2 with linespoints linecolor rgb '#D55E00' linewidth 1.6 dashtype 1 pointtype 5 pointsize 0.6 title 'code.txt', \
+  data index 0 using (on_scale($1)):2 with linespoints linecolor rgb '#0072B2' linewidth 1.6 dashtype 1 pointtype 7 pointsize 0.6 title 'prose.txt', \
   data index 2 using (on_scale($1)):2 with linespoints linecolor rgb '#009E73' linewidth 1.6 dashtype 1 pointtype 9 pointsize 0.6 title 'arithmetic.txt', \
   data index 4 using (on_scale($1)):2 with linespoints linecolor rgb '#E69F00' linewidth 1.6 dashtype 1 pointtype 11 pointsize 0.6 title 'tasks.txt'
 }

@@ -16,7 +16,7 @@ set style fill solid 0.85 noborder
 set multiplot
 set label 1 'Exit steps of tokens' at screen 0.0175,0.9748 left front font 'DejaVu Sans Bold,11' textcolor '#111111'
 set label 2 'pocket-raven · f32 · state like-init · seed 0 · window 256 · stride 256' at screen 0.0175,0.9509 left front font ',8.5' textcolor '#555555'
-set label 3 '20 475 tokens. Grey: never fired, ran to the limit. Replayed on a teacher-forced recording with full-depth caches.' at screen 0.0175,0.0189 left front font ',8.5' textcolor '#555555'
+set label 3 '81 915 tokens. Grey: never fired, ran to the limit. Replayed on a teacher-forced recording with full-depth caches.' at screen 0.0175,0.0189 left front font ',8.5' textcolor '#555555'
 
 set lmargin at screen 0.0825
 set rmargin at screen 0.3608
@@ -29,7 +29,7 @@ set label 81 'tokens, %' at screen 0.0250,graph 0.5 center rotate front
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.34 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.86 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 0 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 0 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -43,7 +43,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.11 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.8 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 1 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 1 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -58,7 +58,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 9.83 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 7.9 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 2 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 2 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -72,7 +72,7 @@ set label 81 'tokens, %' at screen 0.0250,graph 0.5 center rotate front
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.52 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 5.09 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 3 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 3 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -85,7 +85,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.16 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.98 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 4 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 4 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -99,7 +99,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 9.72 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 8.26 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 5 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 5 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -113,7 +113,7 @@ set label 81 'tokens, %' at screen 0.0250,graph 0.5 center rotate front
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 4.19 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 3.97 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 6 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 6 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -126,7 +126,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.03 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.97 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 7 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 7 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -140,7 +140,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 7.13 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 6.15 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 8 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 8 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -154,7 +154,7 @@ set label 81 'tokens, %' at screen 0.0250,graph 0.5 center rotate front
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.47 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.99 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 9 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 9 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -167,7 +167,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 5.16 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.89 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 10 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 10 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -181,7 +181,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('' 1, '' 2, '' 4, '' 6, '' 8, '' 10, '' 12, '' 14, '' 16, '' 20)
 set xlabel '' offset 0,0.4
-set label 82 'mean 9.62 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 8.14 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 11 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 11 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -195,7 +195,7 @@ set label 81 'tokens, %' at screen 0.0250,graph 0.5 center rotate front
 set xrange [0.3:20.9]
 set xtics ('1' 1, '2' 2, '4' 4, '6' 6, '8' 8, '10' 10, '12' 12, '14' 14, '16' 16, 'none' 20)
 set xlabel 'exit step' offset 0,0.4
-set label 82 'mean 3.27 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 3.18 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 12 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 12 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -208,7 +208,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('1' 1, '2' 2, '4' 4, '6' 6, '8' 8, '10' 10, '12' 12, '14' 14, '16' 16, 'none' 20)
 set xlabel 'exit step' offset 0,0.4
-set label 82 'mean 5.06 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.94 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 13 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 13 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 
@@ -222,7 +222,7 @@ set ytics ('' 0, '' 20, '' 40, '' 60, '' 80, '' 100)
 set xrange [0.3:20.9]
 set xtics ('1' 1, '2' 2, '4' 4, '6' 6, '8' 8, '10' 10, '12' 12, '14' 14, '16' 16, 'none' 20)
 set xlabel 'exit step' offset 0,0.4
-set label 82 'mean 5.04 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+set label 82 'mean 4.52 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
 plot data index 14 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 14 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
 unset label
 unset multiplot

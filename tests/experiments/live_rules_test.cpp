@@ -136,7 +136,7 @@ TEST_F(LiveRulesTest, AStrategysKeysAndValuesAreInTheFileAndEqualTheFormula) {
   RunReader reader = sweep(scored);
   const auto rows = reader.strategies().value();
   ASSERT_EQ(rows.size(), 4u);
-  const LayerCounts pocket{1, 1, 1};
+  const LayerCounts pocket{1, 2, 1};
   for (const StrategyRow& row : rows) {
     const auto entries =
         kv_entries_per_token(row.cache, CacheIndex::kRecurrence, pocket, kSteps).value();

@@ -2,15 +2,17 @@
 -- likely one (rank 0) with the true tokens before it. Lines cut by a window's border are left out.
 -- Parameters: @newline, @arrow (">"), @minus (" -" before it), @equals (" ="); the table kinds(first, second, kind) names a line by
 -- its first two tokens.
-WITH fed AS (
+CREATE TEMP TABLE fed AS
   SELECT p.model_name, p.trajectory_id, p.window, t.pos, t.token_id, t.target_id,
          lag(t.token_id) OVER w AS before, coalesce(sum(t.token_id = @newline) OVER w, 0) AS line
   FROM tokens t JOIN points p ON p.id = t.point_id
   WHERE p.text_name = 'tasks.txt' AND p.id IN (SELECT min(id) FROM points WHERE trajectory_id IS NOT NULL AND status = 'done'
                                                AND text_name = 'tasks.txt' AND family LIKE 'raven%' GROUP BY trajectory_id)
-  WINDOW w AS (PARTITION BY p.id ORDER BY t.pos)
-),
-lines AS (
+  WINDOW w AS (PARTITION BY p.id ORDER BY t.pos);
+CREATE INDEX temp.fed_by_pos ON fed(trajectory_id, pos);
+CREATE INDEX temp.fed_by_line ON fed(trajectory_id, line, pos);
+
+WITH lines AS (
   SELECT model_name, trajectory_id, line, min(pos) AS first_pos,
          coalesce(max(CASE WHEN token_id = @arrow AND before = @minus THEN pos END),
                   max(CASE WHEN token_id = @equals THEN pos END)) AS mark

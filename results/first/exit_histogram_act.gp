@@ -1,0 +1,296 @@
+# Draw again, in this folder:  gnuplot exit_histogram_act.gp
+reset
+data = './exit_histogram_act.dat'
+set encoding utf8
+set datafile missing 'NaN'
+set border 3 linecolor '#444444' linewidth 0.8
+set tics nomirror out scale 0.6 textcolor '#222222'
+set grid xtics ytics linetype 1 linewidth 0.5 linecolor '#E3E3E3'
+
+set terminal pngcairo noenhanced font 'DejaVu Sans,10' size 2060,1590 fontscale 2 linewidth 2 pointscale 2 background '#FFFFFF'
+set output './exit_histogram_act.png'
+
+unset key
+set boxwidth 0.85
+set style fill solid 0.85 noborder
+set multiplot
+set label 1 'Exit steps of tokens' at screen 0.0136,0.9748 left front font 'DejaVu Sans Bold,11' textcolor '#111111'
+set label 2 'pocket-act · f32 · seed 0 · window 256 · stride 256' at screen 0.0136,0.9509 left front font ',8.5' textcolor '#555555'
+set label 3 '81 915 tokens. Grey: never fired, ran to the limit. Replayed on a teacher-forced recording with full-depth caches.' at screen 0.0136,0.0189 left front font ',8.5' textcolor '#555555'
+
+set lmargin at screen 0.0641
+set rmargin at screen 0.2782
+set tmargin at screen 0.9069
+set bmargin at screen 0.7608
+set label 80 'own halting' at graph 0.5,graph 1 center offset 0,0.8 front font ',9' textcolor '#222222'
+set yrange [0:78.6756418238418]
+set ytics ('0' 0, '20' 20, '40' 40, '60' 60)
+set label 81 'tokens, %' at screen 0.0194,graph 0.5 center rotate front
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 2.96 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 0 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 0 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.2937
+set rmargin at screen 0.5078
+set tmargin at screen 0.9069
+set bmargin at screen 0.7608
+set label 80 'kl<0.0005' at graph 0.5,graph 1 center offset 0,0.8 front font ',9' textcolor '#222222'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.89 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 1 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 1 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.5233
+set rmargin at screen 0.7374
+set tmargin at screen 0.9069
+set bmargin at screen 0.7608
+set label 80 'latent-diff<0.03' at graph 0.5,graph 1 center offset 0,0.8 front font ',9' textcolor '#222222'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.96 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 2 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 2 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.7529
+set rmargin at screen 0.9670
+set tmargin at screen 0.9069
+set bmargin at screen 0.7608
+set label 80 'entropy-diff<0.001' at graph 0.5,graph 1 center offset 0,0.8 front font ',9' textcolor '#222222'
+set label 83 'prose.txt' at graph 1.04,graph 0.5 center rotate by -90 front font ',9'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.94 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 3 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#CC79A7', '' index 3 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.0641
+set rmargin at screen 0.2782
+set tmargin at screen 0.7406
+set bmargin at screen 0.5945
+set yrange [0:78.6756418238418]
+set ytics ('0' 0, '20' 20, '40' 40, '60' 60)
+set label 81 'tokens, %' at screen 0.0194,graph 0.5 center rotate front
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 2.63 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 4 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 4 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.2937
+set rmargin at screen 0.5078
+set tmargin at screen 0.7406
+set bmargin at screen 0.5945
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.57 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 5 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 5 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.5233
+set rmargin at screen 0.7374
+set tmargin at screen 0.7406
+set bmargin at screen 0.5945
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.63 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 6 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 6 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.7529
+set rmargin at screen 0.9670
+set tmargin at screen 0.7406
+set bmargin at screen 0.5945
+set label 83 'code.txt' at graph 1.04,graph 0.5 center rotate by -90 front font ',9'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.62 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 7 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#CC79A7', '' index 7 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.0641
+set rmargin at screen 0.2782
+set tmargin at screen 0.5743
+set bmargin at screen 0.4282
+set yrange [0:78.6756418238418]
+set ytics ('0' 0, '20' 20, '40' 40, '60' 60)
+set label 81 'tokens, %' at screen 0.0194,graph 0.5 center rotate front
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 4.95 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 8 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 8 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.2937
+set rmargin at screen 0.5078
+set tmargin at screen 0.5743
+set bmargin at screen 0.4282
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 5.09 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 9 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 9 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.5233
+set rmargin at screen 0.7374
+set tmargin at screen 0.5743
+set bmargin at screen 0.4282
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 5.44 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 10 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 10 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.7529
+set rmargin at screen 0.9670
+set tmargin at screen 0.5743
+set bmargin at screen 0.4282
+set label 83 'arithmetic.txt' at graph 1.04,graph 0.5 center rotate by -90 front font ',9'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 5.33 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 11 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#CC79A7', '' index 11 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.0641
+set rmargin at screen 0.2782
+set tmargin at screen 0.4081
+set bmargin at screen 0.2619
+set yrange [0:78.6756418238418]
+set ytics ('0' 0, '20' 20, '40' 40, '60' 60)
+set label 81 'tokens, %' at screen 0.0194,graph 0.5 center rotate front
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 2.92 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 12 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 12 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.2937
+set rmargin at screen 0.5078
+set tmargin at screen 0.4081
+set bmargin at screen 0.2619
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.84 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 13 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 13 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.5233
+set rmargin at screen 0.7374
+set tmargin at screen 0.4081
+set bmargin at screen 0.2619
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.91 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 14 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 14 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.7529
+set rmargin at screen 0.9670
+set tmargin at screen 0.4081
+set bmargin at screen 0.2619
+set label 83 'theorems.txt' at graph 1.04,graph 0.5 center rotate by -90 front font ',9'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('' 1, '' 2, '' 3, '' 4, '' 5, '' 6, '' 8)
+set xlabel '' offset 0,0.4
+set label 82 'mean 3.89 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 15 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#CC79A7', '' index 15 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.0641
+set rmargin at screen 0.2782
+set tmargin at screen 0.2418
+set bmargin at screen 0.0956
+set yrange [0:78.6756418238418]
+set ytics ('0' 0, '20' 20, '40' 40, '60' 60)
+set label 81 'tokens, %' at screen 0.0194,graph 0.5 center rotate front
+set xrange [0.3:8.9]
+set xtics ('1' 1, '2' 2, '3' 3, '4' 4, '5' 5, '6' 6, 'none' 8)
+set xlabel 'exit step' offset 0,0.4
+set label 82 'mean 4.94 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 16 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#0072B2', '' index 16 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.2937
+set rmargin at screen 0.5078
+set tmargin at screen 0.2418
+set bmargin at screen 0.0956
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('1' 1, '2' 2, '3' 3, '4' 4, '5' 5, '6' 6, 'none' 8)
+set xlabel 'exit step' offset 0,0.4
+set label 82 'mean 4.8 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 17 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#D55E00', '' index 17 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.5233
+set rmargin at screen 0.7374
+set tmargin at screen 0.2418
+set bmargin at screen 0.0956
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('1' 1, '2' 2, '3' 3, '4' 4, '5' 5, '6' 6, 'none' 8)
+set xlabel 'exit step' offset 0,0.4
+set label 82 'mean 5.4 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 18 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#009E73', '' index 18 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+
+set lmargin at screen 0.7529
+set rmargin at screen 0.9670
+set tmargin at screen 0.2418
+set bmargin at screen 0.0956
+set label 83 'tasks.txt' at graph 1.04,graph 0.5 center rotate by -90 front font ',9'
+set yrange [0:78.6756418238418]
+set ytics ('' 0, '' 20, '' 40, '' 60)
+set xrange [0.3:8.9]
+set xtics ('1' 1, '2' 2, '3' 3, '4' 4, '5' 5, '6' 6, 'none' 8)
+set xlabel 'exit step' offset 0,0.4
+set label 82 'mean 5.14 steps' at graph 0.97,graph 0.9 right front font ',8.5' textcolor '#555555'
+plot data index 19 using 1:($3 == 0 ? $2 : 1/0) with boxes linecolor rgb '#CC79A7', '' index 19 using 1:($3 == 1 ? $2 : 1/0) with boxes linecolor rgb '#9A9A9A'
+unset label
+unset multiplot
+
+unset output
