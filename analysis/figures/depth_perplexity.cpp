@@ -56,6 +56,7 @@ struct Mark {
 struct Curve {
   std::string label;
   std::vector<Mark> marks;  // ascending by depth
+  std::vector<Mark> apart;  // what stopped by itself beside fixed depths: no part of their line
   bool by_itself = false;   // a point stopped by itself: it stands at its mean steps
 };
 
@@ -66,8 +67,10 @@ struct Chart {
 
   template <class Each>
   void for_each(Each&& each) const {
-    for (const Curve& curve : curves)
+    for (const Curve& curve : curves) {
       for (const Mark& mark : curve.marks) each(mark);
+      for (const Mark& mark : curve.apart) each(mark);
+    }
   }
 };
 
@@ -125,7 +128,7 @@ Chart chart_of(const std::vector<DepthPoint>& points, const Quantity& quantity) 
   const SeriesSplit split = split_by_setting(settings);
   Chart chart{{}, split.varies, split.common, axes_of(points), 0};
   for (const Series& series : split.series) {
-    Curve curve{series.label, {}, false};
+    Curve curve{series.label, {}, {}, false};
     for (const size_t row : series.rows) {
       const Mark mark = mark_of(points[row], quantity);
       if (!can_be_drawn(mark, quantity)) {
@@ -133,22 +136,24 @@ Chart chart_of(const std::vector<DepthPoint>& points, const Quantity& quantity) 
         continue;
       }
       curve.by_itself |= !points[row].result.num_steps;
-      curve.marks.push_back(mark);
+      (points[row].result.num_steps ? curve.marks : curve.apart).push_back(mark);
     }
+    if (curve.marks.empty()) curve.marks.swap(curve.apart);
     arrange(curve.marks);
+    arrange(curve.apart);
     if (!curve.marks.empty()) chart.curves.push_back(std::move(curve));
   }
   return chart;
 }
 
-Table table_of(const Curve& curve, const Quantity& quantity) {
+Table table_of(const std::vector<Mark>& marks, const Quantity& quantity) {
   Table table({{.name = "depth"},
                {.name = quantity.name},
                {.name = "ci_low"},
                {.name = "ci_high"},
                {.name = "tokens", .type = CellType::kInteger},
                {.name = "point", .type = CellType::kInteger}});
-  for (const Mark& mark : curve.marks)
+  for (const Mark& mark : marks)
     table.add_row({mark.depth, mark.value, mark.low, mark.high, mark.tokens, mark.point});
   return table;
 }
@@ -214,7 +219,17 @@ std::string plot_command(const Chart& chart) {
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return chart.curves[a].marks.back().value > chart.curves[b].marks.back().value;
   });
-  std::string curves;
+  std::string curves, apart;
+  size_t block = chart.curves.size();  // those marks are the data's last blocks
+  for (size_t i = 0; i < chart.curves.size(); ++i) {
+    if (chart.curves[i].apart.empty()) continue;
+    const CurveStyle style = curve_style(i);
+    apart += fmt::format(
+        ", \\\n  data index {0} using (place($1)):3:(0):($4-$3) with vectors nohead linecolor rgb "
+        "'{1}' linewidth 1.4 notitle, \\\n  data index {0} using (place($1)):2 with points "
+        "linecolor rgb '{1}' linewidth 1.6 pointtype {2} pointsize 1.0 notitle",
+        block++, style.color, style.marker);
+  }
   for (const size_t i : order) {
     const Curve& curve = chart.curves[i];
     const CurveStyle style = curve_style(i);
@@ -232,7 +247,7 @@ std::string plot_command(const Chart& chart) {
       curves += fmt::format(", \\\n  data index {} using (off_scale($1)):2 with points {} notitle",
                             i, look);
   }
-  return "plot \\\n" + bands + whiskers + curves + "\n";
+  return "plot \\\n" + bands + whiskers + curves + apart + "\n";
 }
 
 // Of the legend; none when there is one curve.
@@ -307,7 +322,11 @@ Result<Plot> depth_perplexity_figure(RunReader& reader, const FigureOptions& opt
       std::max(450, 160 + static_cast<int>(kLegendLinePx) * static_cast<int>(labels.size()));
   for (const Curve& curve : chart.curves)
     plot.data.push_back({fmt::format("curve: {}", curve.label.empty() ? chart.common : curve.label),
-                         table_of(curve, quantity)});
+                         table_of(curve.marks, quantity)});
+  for (const Curve& curve : chart.curves)
+    if (!curve.apart.empty())
+      plot.data.push_back({fmt::format("stopped by itself: {}", curve.label.empty() ? chart.common : curve.label),
+                           table_of(curve.apart, quantity)});
   plot.script = script_of(plot, chart, quantity);
   return plot;
 }

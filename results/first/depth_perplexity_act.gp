@@ -7,15 +7,8 @@ set border 3 linecolor '#444444' linewidth 0.8
 set tics nomirror out scale 0.6 textcolor '#222222'
 set grid xtics ytics linetype 1 linewidth 0.5 linecolor '#E3E3E3'
 
-do for [picture = 1:2] {
-if (picture == 1) {
-set terminal pngcairo noenhanced font 'DejaVu Sans,10' size 1516,900 fontscale 2 linewidth 2 pointscale 2 background '#FFFFFF'
-set output './depth_perplexity_act.png'
-}
-if (picture == 2) {
 set terminal svg noenhanced font 'DejaVu Sans,10' size 758,450 fontscale 1.333 background '#FFFFFF'
 set output './depth_perplexity_act.svg'
-}
 
 set label 1 'Perplexity by depth' at screen 0.0185,0.9556 left front font 'DejaVu Sans Bold,11' textcolor '#111111'
 set label 2 'pocket-act · f32 · seed 0 · window 256 · stride 256' at screen 0.0185,0.9133 left front font ',8.5' textcolor '#555555'
@@ -48,7 +41,16 @@ plot \
   data index 1 using (on_scale($1)):2 with linespoints linecolor rgb '#D55E00' linewidth 1.6 dashtype 1 pointtype 5 pointsize 0.6 title 'code.txt', \
   data index 0 using (on_scale($1)):2 with linespoints linecolor rgb '#0072B2' linewidth 1.6 dashtype 1 pointtype 7 pointsize 0.6 title 'prose.txt', \
   data index 2 using (on_scale($1)):2 with linespoints linecolor rgb '#009E73' linewidth 1.6 dashtype 1 pointtype 9 pointsize 0.6 title 'arithmetic.txt', \
-  data index 4 using (on_scale($1)):2 with linespoints linecolor rgb '#E69F00' linewidth 1.6 dashtype 1 pointtype 11 pointsize 0.6 title 'tasks.txt'
-}
+  data index 4 using (on_scale($1)):2 with linespoints linecolor rgb '#E69F00' linewidth 1.6 dashtype 1 pointtype 11 pointsize 0.6 title 'tasks.txt', \
+  data index 5 using (place($1)):3:(0):($4-$3) with vectors nohead linecolor rgb '#0072B2' linewidth 1.4 notitle, \
+  data index 5 using (place($1)):2 with points linecolor rgb '#0072B2' linewidth 1.6 pointtype 7 pointsize 1.0 notitle, \
+  data index 6 using (place($1)):3:(0):($4-$3) with vectors nohead linecolor rgb '#D55E00' linewidth 1.4 notitle, \
+  data index 6 using (place($1)):2 with points linecolor rgb '#D55E00' linewidth 1.6 pointtype 5 pointsize 1.0 notitle, \
+  data index 7 using (place($1)):3:(0):($4-$3) with vectors nohead linecolor rgb '#009E73' linewidth 1.4 notitle, \
+  data index 7 using (place($1)):2 with points linecolor rgb '#009E73' linewidth 1.6 pointtype 9 pointsize 1.0 notitle, \
+  data index 8 using (place($1)):3:(0):($4-$3) with vectors nohead linecolor rgb '#CC79A7' linewidth 1.4 notitle, \
+  data index 8 using (place($1)):2 with points linecolor rgb '#CC79A7' linewidth 1.6 pointtype 13 pointsize 1.0 notitle, \
+  data index 9 using (place($1)):3:(0):($4-$3) with vectors nohead linecolor rgb '#E69F00' linewidth 1.4 notitle, \
+  data index 9 using (place($1)):2 with points linecolor rgb '#E69F00' linewidth 1.6 pointtype 11 pointsize 1.0 notitle
 
 unset output

@@ -109,6 +109,19 @@ TEST_F(Figures, WhatStopsByItselfStandsAtItsMeanDepth) {
   EXPECT_TRUE(has("title 'fixed depth'"));
 }
 
+TEST_F(Figures, AModelsOwnHaltingIsNoPointOfItsDepthCurve) {
+  MadeUpSweep sweep(file("out.db"));
+  sweep_depths(sweep, made_up_setting(), 3.0, {1, 2, 4});
+  sweep.finish(made_up_setting(), std::nullopt, 3.1, 0.05, 2.5);
+  must(draw("depth-perplexity"));
+  ASSERT_EQ(numbers().size(), 2u);
+  EXPECT_EQ(numbers()[0].size(), 3u);
+  ASSERT_EQ(numbers()[1].size(), 1u);
+  EXPECT_EQ(numbers()[1][0][0], 2.5);
+  EXPECT_TRUE(has("data index 1 using (place($1)):2 with points"));
+  EXPECT_TRUE(has("What stops by itself"));
+}
+
 TEST_F(Figures, LongAndManyNamesFit) {
   MadeUpSweep sweep(file("out.db"));
   for (int64_t seed = 0; seed < 21; ++seed) {
