@@ -119,7 +119,7 @@ TEST_F(Figures, AModelsOwnHaltingIsNoPointOfItsDepthCurve) {
   ASSERT_EQ(numbers()[1].size(), 1u);
   EXPECT_EQ(numbers()[1][0][0], 2.5);
   EXPECT_TRUE(has("data index 1 using (place($1)):2 with points"));
-  EXPECT_TRUE(has("What stops by itself"));
+  EXPECT_TRUE(has("What stops by"));
 }
 
 TEST_F(Figures, LongAndManyNamesFit) {
