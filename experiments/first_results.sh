@@ -86,6 +86,8 @@ rm "$out/answers.query"
 for model in raven april act byrne crow; do
   "$plumb" plot "$db" depth-perplexity --model pocket-$model -o "$out/depth_perplexity_$model.png" -o "$out/depth_perplexity_$model.svg" >/dev/null
 done
+# One text alone shows what a common axis of all texts flattens.
+"$plumb" plot "$db" depth-perplexity --model pocket-raven --text prose -o "$out/depth_perplexity_raven_prose.png" -o "$out/depth_perplexity_raven_prose.svg" >/dev/null
 for model in raven april act; do
   "$plumb" plot "$db" exit-histogram --model pocket-$model -o "$out/exit_histogram_$model.png" >/dev/null
 done
