@@ -5,27 +5,15 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/support/random.h"
+#include "tests/core/kernels/attend_fixture.h"
 
 namespace plumb {
 namespace {
 
+using test::Kv;
+using test::make_kv;
 using test::random_mat;
 using test::same_bits;
-
-struct Kv {
-  Mat<float> keys, values;
-  KvView view() const { return {keys.data(), values.data(), values.cols(), values.cols()}; }
-};
-
-// What lies beside the `n` keys is no number.
-Kv make_kv(size_t n, size_t kv_dim, uint64_t seed) {
-  Kv kv{Mat<float>((n + 15) / 16, kv_dim * 16), random_mat(n, kv_dim, seed)};
-  kv.keys.fill(std::nanf(""));
-  const Mat<float> keys = random_mat(n, kv_dim, seed + 1);
-  for (size_t p = 0; p < n; ++p) put_key(kv.keys.data(), kv_dim, p, {keys.row(p), kv_dim});
-  return kv;
-}
 
 struct Case {
   size_t rows, before, n_heads, n_kv_heads, head_dim, window, first_key;
