@@ -45,7 +45,7 @@ template <class Step>
 Status parse_steps(const Json& json, const std::string& where, const char* sequence_key,
                    std::span<const ComponentRow<Step>> rows, std::vector<Step>& steps) {
   PLUMB_ASSIGN(const std::string type, component_type(json, where));
-  if (type == "Sequence") {
+  if (type == std::string_view("Sequence")) {  // of the literal itself GCC 12 would warn
     PLUMB_ASSIGN(const auto elements, sequence_elements(json, where, sequence_key));
     for (const Json* element : elements)
       PLUMB_RETURN_IF_ERROR(parse_steps(*element, where, sequence_key, rows, steps));
