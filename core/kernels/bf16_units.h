@@ -32,8 +32,8 @@ struct PanelProduct {
   size_t y_stride = 0;         // elements
   bool add = false;            // y += instead of y =
   const BF16* next = nullptr;  // where the panels wanted after these begin, if that is known
-  size_t panel_stride =
-      0;  // elements between panels; 0: depth * 16, one after the other. Tiles only
+  // Elements between panels; 0: depth * 16, one after the other. Tiles only.
+  size_t panel_stride = 0;
 
   size_t panel_step() const { return panel_stride > 0 ? panel_stride : depth * 16; }
   const BF16* panel(size_t p) const { return panels + p * panel_step(); }
