@@ -62,6 +62,11 @@ void KvSlot::fill(int pos, const KvSlot& source) {
   rows_.copy(static_cast<size_t>(pos), source.rows_, static_cast<size_t>(pos));
 }
 
+void KvSlot::restore(int pos, const KvRows& source, size_t from) {
+  rows_.copy(static_cast<size_t>(pos), source, from);
+  mark(pos, true);
+}
+
 bool KvSlot::complete(int end) const {
   if (static_cast<int>(present_.size()) <= end) return n_present_ == end;
   return std::all_of(present_.begin(), present_.begin() + end,

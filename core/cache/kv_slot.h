@@ -38,6 +38,9 @@ class KvSlot {
   // Row `pos` shows what `source` holds there and stays absent. REQUIRES !has(pos).
   void fill(int pos, const KvSlot& source);
 
+  // The entry at `pos`, written before, becomes `source`'s row `from` again.
+  void restore(int pos, const KvRows& source, size_t from);
+
   bool has(int pos) const {
     return pos < static_cast<int>(present_.size()) && present_[static_cast<size_t>(pos)] != 0;
   }

@@ -58,9 +58,12 @@ void KvCache::store(const KvCall& call, const KvPlan& plan, MatView<const float>
     if (plan.store != kNowhere) {
       KvSlot& slot = slot_at(plan.store);
       PLUMB_CHECK(plan.overwrites || !slot.has(pos));
+      if (ahead_ && call.place.stage == Stage::kCore) note_replaced(plan.store, pos, call.place.step);
       slot.write(pos, key, value);
+      if (ahead_ && call.place.stage == Stage::kCoda) note_coda(plan.store, pos, call.place.step);
     }
     if (plan.share == kNowhere) continue;
+    if (ahead_) note_replaced(plan.share, pos, call.place.step);
     KvSlot& shared = slot_at(plan.share);
     if (plan.average)
       shared.average(pos, key, value, call.place.step + 1);
@@ -127,15 +130,64 @@ void KvCache::drop_coda(int pos0, int n) {
     for (int pos = pos0; pos < pos0 + n; ++pos) slot_at(-(j + 1)).mark(pos, false);
 }
 
-void KvCache::keep_coda(int pos0, int n) {
+void KvCache::keep_coda(int pos0, int n, int step) {
   changes_.note(pos0);
+  for (const Written& w : written_)
+    if (w.slot < 0 && w.step == step) slot_at(w.slot).restore(w.pos, ahead_rows_, w.row);
   for (int j = 0; j < layers_.n_coda; ++j)
     for (int pos = pos0; pos < pos0 + n; ++pos) slot_at(-(j + 1)).mark(pos, true);
+}
+
+void KvCache::begin_run_ahead() {
+  stop_running_ahead();
+  ahead_ = true;
+}
+
+void KvCache::note_replaced(int slot, int pos, int step) {
+  Written w{slot, pos, step, has(slot, pos), 0};
+  if (w.had) {
+    w.row = n_ahead_rows_++;
+    ahead_rows_.reserve(n_ahead_rows_, kv_dim_);
+    ahead_rows_.copy(w.row, slot_at(slot).rows(), static_cast<size_t>(pos));
+  }
+  written_.push_back(w);
+}
+
+void KvCache::note_coda(int slot, int pos, int step) {
+  const size_t row = n_ahead_rows_++;
+  ahead_rows_.reserve(n_ahead_rows_, kv_dim_);
+  ahead_rows_.copy(row, slot_at(slot).rows(), static_cast<size_t>(pos));
+  written_.push_back({slot, pos, step, true, row});
+}
+
+void KvCache::take_back_steps(int depth) {
+  for (size_t i = written_.size(); i-- > 0;) {
+    const Written& w = written_[i];
+    if (w.slot < 0 || w.step < depth) continue;
+    changes_.note(w.pos);
+    if (w.had)
+      slot_at(w.slot).restore(w.pos, ahead_rows_, w.row);
+    else
+      slot_at(w.slot).mark(w.pos, false);
+  }
+  std::erase_if(written_, [&](const Written& w) { return w.slot >= 0 && w.step >= depth; });
+}
+
+void KvCache::extend(std::span<const int32_t> ids) {
+  SequenceCache::extend(ids);
+  stop_running_ahead();
+}
+
+void KvCache::stop_running_ahead() {
+  ahead_ = false;
+  written_.clear();
+  n_ahead_rows_ = 0;
 }
 
 Status KvCache::truncate(int length) {
   PLUMB_CHECK(length >= 0 && length <= this->length());
   changes_.note(length);
+  stop_running_ahead();
   for (KvSlot& slot : slots_) slot.truncate(length);
   ids_.resize(static_cast<size_t>(length));
   return ok_status();

@@ -40,9 +40,15 @@ class KvCache : public SequenceCache, private KvPresence {
   Result<KvRead> append(const Place& place, int pos0, MatView<const float> keys,
                         MatView<const float> values);
 
-  // A peeked coda evaluation: its rows stay in memory but count as absent until kept.
+  // A peeked coda evaluation: its rows stay in memory but count as absent until kept. Of a token
+  // that runs ahead, the rows of the readout at depth `step` are kept, whichever came last.
   void drop_coda(int pos0, int n);
-  void keep_coda(int pos0, int n);
+  void keep_coda(int pos0, int n, int step);
+
+  bool can_run_ahead() const override { return true; }
+  void begin_run_ahead() override;
+  void take_back_steps(int depth) override;
+  void extend(std::span<const int32_t> ids) override;
 
   Status truncate(int length) override;
   // 2 * kv_dim * 4 bytes for every (slot, position) present.
@@ -61,6 +67,13 @@ class KvCache : public SequenceCache, private KvPresence {
     uint64_t synced = 0;         // ... at this moment of changes_
   };
 
+  // What a step of a token that runs ahead replaced, and what the coda of a depth wrote.
+  struct Written {
+    int slot, pos, step;
+    bool had;    // `row` of ahead_rows_ holds the entry before, for core slots ...
+    size_t row;  // ... and for coda slots the new one
+  };
+
   bool has(int slot, int pos) const override;
   int slot_end() const override { return static_cast<int>(slots_.size()) - layers_.n_coda; }
   KvSlot& slot_at(int slot);
@@ -69,6 +82,9 @@ class KvCache : public SequenceCache, private KvPresence {
 
   void store(const KvCall& call, const KvPlan& plan, MatView<const float> keys,
              MatView<const float> values);
+  void note_replaced(int slot, int pos, int step);
+  void stop_running_ahead();
+  void note_coda(int slot, int pos, int step);
   Result<KvRead> fill_in_place(const KvCall& call, const KvPlan& plan);
   Result<KvRead> gather(const KvCall& call, const KvPlan& plan, Gathered& kept,
                         MatView<const float> keys, MatView<const float> values);
@@ -81,6 +97,10 @@ class KvCache : public SequenceCache, private KvPresence {
   std::vector<Gathered> gathered_;  // buffer b at index b + n_coda; of a slot filled in place only
                                     // valid_end and synced are used
   Gathered fresh_;
+  bool ahead_ = false;  // since begin_run_ahead()
+  std::vector<Written> written_;
+  KvRows ahead_rows_;
+  size_t n_ahead_rows_ = 0;
   ChangeLog changes_;
   int64_t rows_gathered_ = 0;
 };

@@ -25,6 +25,14 @@ class SequenceCache {
   }
   // Forgets every token at position >= length. An error where the family cannot go back.
   virtual Status truncate(int length) = 0;
+  // Steps of the last token may be taken back: see core/decode/run_ahead.h. False where the family
+  // cannot, and then the two below are not called.
+  virtual bool can_run_ahead() const { return false; }
+  // From now to the next extend() or begin_run_ahead(), what the last token's steps and readouts
+  // write is remembered by depth. Everything before can no longer be taken back.
+  virtual void begin_run_ahead() {}
+  // What the last token's steps from `depth` on wrote since begin_run_ahead() never was.
+  virtual void take_back_steps(int /*depth*/) {}
   // Families with segments: the tokens since the last border become memory (core/decode/segments.h
   // decides when). Nothing happens elsewhere, or right after a border.
   virtual void end_segment() {}

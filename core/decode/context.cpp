@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/base/dtype.h"
 #include "core/decode/flight.h"
@@ -38,9 +39,9 @@ DepthBatch::DepthBatch(const RecurrentModel& model, Team& team)
     : model_(&model), team_(&team), workspace_(model.make_workspace(team)) {}
 DepthBatch::~DepthBatch() = default;
 
-Error DepthBatch::not_finite(const Flight& flight, const char* what) const {
-  return work_error("{} at depth {} are not finite at position {} of sequence {}", what,
-                    flight.depth, flight.first_pos + static_cast<int>(flight.n()) - 1,
+Error DepthBatch::not_finite(const Flight& flight, int depth, const char* what) const {
+  return work_error("{} at depth {} are not finite at position {} of sequence {}", what, depth,
+                    flight.first_pos + static_cast<int>(flight.n()) - 1,
                     flight.call.sequence);
 }
 
@@ -51,13 +52,7 @@ Batch DepthBatch::gather(std::span<Flight* const> flights, size_t (*first)(const
   ids_.clear();
   for (const Flight* flight : flights) {
     const size_t begin = first(*flight), n = count(*flight);
-    batch.groups.push_back({.first_row = ids_.size(),
-                            .n_rows = n,
-                            .first_pos = flight->first_pos + static_cast<int>(begin),
-                            .step = flight->depth,
-                            .sequence = flight->call.sequence,
-                            .own_halting = flight->call.own_halting,
-                            .cache = flight->call.cache});
+    batch.groups.push_back(flight->group(ids_.size(), begin, n));
     const auto at = flight->call.ids.begin() + static_cast<std::ptrdiff_t>(begin);
     ids_.insert(ids_.end(), at, at + static_cast<std::ptrdiff_t>(n));
   }
@@ -122,12 +117,51 @@ Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> t
   return ok_status();
 }
 
-Status DepthBatch::step() {
+// Steps until something must be looked at: more than one when every token in flight may run ahead,
+// and then none is done before the last.
+int DepthBatch::window() const {
+  int steps = std::numeric_limits<int>::max();
+  for (const auto& flight : flights_) {
+    if (!flight->may_run_ahead()) return 1;
+    const int guess = flight->call.rule == nullptr ? run_ahead_.most(flights_.size())
+                                                   : run_ahead_.window(flight->depth, flights_.size());
+    steps = std::min({steps, guess, flight->limit - flight->depth});
+  }
+  return std::max(steps, 1);
+}
+
+Status DepthBatch::run_window() {
+  const int steps = window();
+  for (const auto& flight : flights_) {
+    flight->passed.clear();
+    if (steps > 1) flight->call.cache->begin_run_ahead();
+  }
+  for (int i = 0; i < steps; ++i) {
+    const Status status = step(steps > 1);
+    if (status.ok()) continue;
+    // Perhaps nobody needs the step that cannot be run: that shows when this window is read.
+    if (i == 0) return status;
+    take_back_step();
+    break;
+  }
+  return ok_status();
+}
+
+void DepthBatch::take_back_step() {
+  for (const auto& flight : flights_) {
+    flight->call.cache->take_back_steps(flight->depth);
+    flight->state = flight->before;
+  }
+}
+
+Status DepthBatch::step(bool remember) {
   std::vector<Flight*> moving;
   for (const auto& flight : flights_)
     if (flight->depth < flight->limit) moving.push_back(flight.get());
   if (moving.empty()) return ok_status();
   const ModelInfo& info = model_->info();
+  if (remember)
+    for (Flight* flight : moving) flight->before = flight->state;
   // A model of distinct blocks runs one block a call for the groups that are at it.
   if (info.distinct_blocks)
     std::stable_sort(moving.begin(), moving.end(),
@@ -150,7 +184,10 @@ Status DepthBatch::step() {
       copy_rows(state_.view().rows_from(group.first_row, group.n_rows), moving[i]->state);
     }
   }
-  for (Flight* flight : moving) ++flight->depth;
+  for (Flight* flight : moving) {
+    ++flight->depth;
+    if (remember && flight->is_looked_at()) flight->passed.push_back({flight->depth, flight->state});
+  }
   return ok_status();
 }
 
@@ -184,36 +221,50 @@ Status DepthBatch::read_bodies(std::span<Flight* const> flights) {
   return model_->readout(batch, *workspace_, state_, Readout::kKeep, {}, {});
 }
 
+// One row, or those of a prompt, for every depth that is shown.
 Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
   if (flights.empty()) return ok_status();
   PLUMB_RETURN_IF_ERROR(read_bodies(flights));
   const ModelInfo& info = model_->info();
-  const Batch batch = gather(
-      flights, [](const Flight& f) { return f.n() - f.n_read(); },
-      [](const Flight& f) { return f.n_read(); });
+  Batch batch;
+  ids_.clear();
+  for (const Flight* flight : flights) {
+    const size_t n = flight->n_read(), begin = flight->n() - n;
+    for (size_t i = 0; i < flight->n_shown(); ++i) {
+      batch.groups.push_back(flight->group(ids_.size(), begin, n));
+      batch.groups.back().step = flight->shown_depth(i);
+      ids_.insert(ids_.end(), flight->call.ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                  flight->call.ids.end());
+    }
+  }
+  batch.ids = ids_;
   const bool latent = std::any_of(flights.begin(), flights.end(),
                                   [](const Flight* f) { return f->call.want_latent; });
   state_.resize(batch.n_rows(), static_cast<size_t>(info.state_dim));
   logits_.resize(batch.n_rows(), static_cast<size_t>(info.vocab_size));
   if (latent) latent_.resize(batch.n_rows(), static_cast<size_t>(info.model_dim));
-  for (size_t i = 0; i < flights.size(); ++i) {
-    const Group& group = batch.groups[i];
-    copy_rows(flights[i]->state.view().rows_from(flights[i]->n() - group.n_rows, group.n_rows),
-              state_.view().rows_from(group.first_row, group.n_rows));
-  }
+  size_t row = 0;
+  for (const Flight* flight : flights)
+    for (size_t i = 0; i < flight->n_shown(); ++i, row += flight->n_read())
+      copy_rows(flight->shown_state(i).rows_from(flight->n() - flight->n_read(), flight->n_read()),
+                state_.view().rows_from(row, flight->n_read()));
   PLUMB_RETURN_IF_ERROR(model_->readout(batch, *workspace_, state_, mode, logits_,
                                         latent ? latent_.view() : MatView<float>()));
-  for (size_t i = 0; i < flights.size(); ++i) {
-    Flight& flight = *flights[i];
-    const Group& group = batch.groups[i];
-    flight.answer.logits.resize(group.n_rows, logits_.cols());
-    copy_rows(logits_.view().rows_from(group.first_row, group.n_rows), flight.answer.logits);
-    if (flight.call.bf16_logits)
-      round_to_bf16({flight.answer.logits.data(), flight.answer.logits.size()});
-    const size_t last = group.first_row + group.n_rows - 1;
-    if (flight.call.want_latent)
-      flight.answer.latent.assign(latent_.row(last), latent_.row(last) + latent_.cols());
-    flight.peeked = true;
+  row = 0;
+  for (Flight* flight : flights) {
+    const size_t n = flight->n_shown() * flight->n_read();
+    flight->logits.resize(n, logits_.cols());
+    copy_rows(logits_.view().rows_from(row, n), flight->logits);
+    if (flight->call.bf16_logits) round_to_bf16({flight->logits.data(), flight->logits.size()});
+    if (flight->call.want_latent) {
+      flight->latents.resize(flight->n_shown(), latent_.cols());
+      for (size_t i = 0; i < flight->n_shown(); ++i)
+        copy_rows(latent_.view().rows_from(row + (i + 1) * flight->n_read() - 1, 1),
+                  flight->latents.view().rows_from(i, 1));
+    }
+    flight->chosen = flight->n_shown() - 1;
+    flight->was_read = true;
+    row += n;
   }
   return ok_status();
 }
@@ -221,7 +272,8 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
 Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
   std::vector<Flight*> unread;
   for (Flight* flight : done) {
-    if (!flight->peeked) {
+    if (!flight->peeked()) {
+      flight->passed.clear();
       unread.push_back(flight);
       continue;
     }
@@ -234,7 +286,7 @@ Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
 }
 
 Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
-  PLUMB_RETURN_IF_ERROR(step());
+  PLUMB_RETURN_IF_ERROR(run_window());
   end_halted();
   PLUMB_RETURN_IF_ERROR(observe());
   std::vector<Flight*> done;
@@ -246,7 +298,13 @@ Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
   std::vector<Finished> finished;
   for (Flight* flight : done) {
     TokenAnswer& answer = flight->answer;
-    if (!all_finite(answer.logits)) return not_finite(*flight, "logits");
+    answer.logits.resize(flight->n_read(), flight->logits.cols());
+    copy_rows(flight->shown_logits(flight->chosen), answer.logits);
+    if (!all_finite(answer.logits)) return not_finite(*flight, flight->depth, "logits");
+    if (flight->call.want_latent) {
+      const float* latent = flight->latents.row(flight->chosen);
+      answer.latent.assign(latent, latent + flight->latents.cols());
+    }
     answer.steps = answer.passes = flight->depth;
     if (flight->call.own_halting) flight->count_halting(model_->info());
     const float* last = flight->state.row(flight->n() - 1);

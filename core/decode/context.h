@@ -18,6 +18,7 @@
 #include "core/base/mat.h"
 #include "core/base/result.h"
 #include "core/decode/halting_trace.h"
+#include "core/decode/run_ahead.h"
 #include "core/decode/state_source.h"
 #include "core/exit/row_history.h"
 #include "core/exit/rule.h"
@@ -56,6 +57,7 @@ struct TokenCall {
   bool record = false;        // REQUIRES one id
   std::span<const int> lags;  // of the record; must outlive the call
   int32_t target = -1;        // true next token, for the record
+  bool run_ahead = true;      // false: every depth is read by itself, the definition
 };
 
 struct TokenAnswer {
@@ -82,15 +84,19 @@ class DepthBatch {
 
   // Runs the prelude of all calls together and sets their s_0. `tags` come back with the answers.
   Status enter(std::vector<TokenCall> calls, std::span<const size_t> tags);
-  // One step for everybody in flight, then checks and readouts; returns those that are done.
-  // An error when logits or states are not finite.
+  // A step for everybody in flight, or a few where tokens may run ahead (core/decode/run_ahead.h),
+  // then checks and readouts; returns those that are done. An error when logits or states are not
+  // finite.
   Result<std::vector<Finished>> advance();
   bool empty() const { return flights_.empty(); }
 
  private:
   struct Flight;
 
-  Status step();
+  int window() const;
+  Status run_window();
+  Status step(bool remember);
+  void take_back_step();
   void end_halted();
   Status observe();
   Status read(std::span<Flight* const> flights, Readout mode);
@@ -98,12 +104,15 @@ class DepthBatch {
   Status finish_readouts(std::span<Flight* const> done);
   Batch gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
                size_t (*count)(const Flight&));
-  Error not_finite(const Flight& flight, const char* what) const;
+  Status show(Flight& flight);
+  void exit_at(Flight& flight, size_t shown);
+  Error not_finite(const Flight& flight, int depth, const char* what) const;
 
   const RecurrentModel* model_;
   Team* team_;
   std::unique_ptr<Workspace> workspace_;
   std::vector<std::unique_ptr<Flight>> flights_;
+  RunAhead run_ahead_;
   // What a joint call works on, gathered from the flights.
   std::vector<int32_t> ids_;
   Mat<float> injected_, state_;  // [rows of the call, ...]

@@ -16,20 +16,69 @@ struct DepthBatch::Flight {
   RuleState rule_state;
   std::optional<RowHistory> history;
   std::vector<Snapshot> snapshots;  // of the record, by step
-  std::vector<StepRow> rows;        // of this check, like memories
-  bool peeked = false;              // answer.logits are of this depth
+  std::vector<StepRow> rows;        // of these checks, [shown depth * memories + memory]
+  // Depths of this window that somebody looks at, where it is longer than a step.
+  struct Passed {
+    int depth;
+    Mat<float> state;  // [1, state_dim]
+  };
+  std::vector<Passed> passed;
+  Mat<float> before;      // `state` before the step that is being run, while it may be taken back
+  Mat<float> logits;      // of the last readout: [n_shown() * n_read(), vocab_size]
+  Mat<float> latents;     // [n_shown(), model_dim] if wanted
+  size_t chosen = 0;      // which of the shown depths the answer is of
+  bool was_read = false;  // `logits` are of the depths shown now
   bool done = false;
   TokenAnswer answer;
 
   size_t n() const { return call.ids.size(); }
-  size_t n_read() const { return call.every_row ? n() : 1; }
-  bool checks() const {
-    return call.rule != nullptr && depth > 0 && call.rule->is_check_step(depth, call.prefill);
+  // Rows [begin, begin + n_rows) of this call, as they lie in a joint one.
+  Group group(size_t first_row, size_t begin, size_t n_rows) const {
+    return {.first_row = first_row,
+            .n_rows = n_rows,
+            .first_pos = first_pos + static_cast<int>(begin),
+            .step = depth,
+            .sequence = call.sequence,
+            .own_halting = call.own_halting,
+            .cache = call.cache};
   }
+  size_t n_read() const { return call.every_row ? n() : 1; }
+  bool checks_at(int step) const {
+    return call.rule != nullptr && step > 0 && call.rule->is_check_step(step, call.prefill);
+  }
+  bool checks() const { return checks_at(depth); }
   bool rule_needs(Inputs input) const {
     return call.rule != nullptr && needs(call.rule->required(), input);
   }
-  bool wants_logits() const { return call.record || (checks() && rule_needs(Inputs::kLogits)); }
+  // Depths shown together: those passed, or the one it is at.
+  size_t n_shown() const { return std::max<size_t>(passed.size(), 1); }
+  int shown_depth(size_t i) const { return passed.empty() ? depth : passed[i].depth; }
+  MatView<const float> shown_state(size_t i) const {
+    return passed.empty() ? state.view() : passed[i].state.view();
+  }
+  MatView<const float> shown_logits(size_t i) const {
+    return logits.view().rows_from(i * n_read(), n_read());
+  }
+  // The answer's logits are there.
+  bool peeked() const { return was_read && shown_depth(chosen) == depth; }
+  StepInput input(const ModelInfo& info, size_t shown, size_t row) const {
+    const MatView<const float> from = shown_state(shown);
+    StepInput made;
+    made.step = shown_depth(shown);
+    made.state = from.row_span(row).first(static_cast<size_t>(info.model_dim));
+    if (was_read && row + 1 == n()) made.logits = shown_logits(shown).row_span(n_read() - 1);
+    if (info.gate_column >= 0)
+      made.gate = static_cast<double>(from(row, static_cast<size_t>(info.gate_column)));
+    return made;
+  }
+  // Whoever reads logits at every check of a single token may run ahead of them.
+  bool may_run_ahead() const {
+    return call.run_ahead && n() == 1 && (call.record || rule_needs(Inputs::kLogits)) && call.cache->can_run_ahead();
+  }
+  bool is_looked_at() const { return depth > 0 && (call.record || checks()); }
+  bool wants_logits() const {
+    return !passed.empty() || call.record || (checks() && rule_needs(Inputs::kLogits));
+  }
   // Steps and reason as the model's own halting counted them.
   void count_halting(const ModelInfo& info) {
     const auto column = [&](HaltingColumn which) {

@@ -57,6 +57,7 @@ struct GenerateRequest {
   std::optional<SpeculativeOptions> speculative;
   std::vector<int32_t> stop_ids;  // the token stays in the output
   bool keep_logits = false;       // rows the tokens were picked from
+  bool run_ahead = true;  // core/decode/run_ahead.h; false gives the same, a readout a check
   // Of a single prompt, not speculative: as far as the prompt repeats the tokens of this cache,
   // their keys and values are taken over; afterwards it holds the prompt and the new tokens but
   // the last. REQUIRES the same model, depth, cache strategy and segments from call to call, and

@@ -132,6 +132,7 @@ TokenCall GeneratingSequence::call(std::vector<int32_t> ids) {
   made.own_halting = context_->own_halting;
   made.forward = static_cast<int>(out_.steps.size());
   made.want_latent = request().continuous_compute && !request().rule;
+  made.run_ahead = request().run_ahead;
   return made;
 }
 

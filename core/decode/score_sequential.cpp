@@ -56,6 +56,7 @@ class WindowDriver final : public SequenceDriver {
     made.bf16_logits = request_->bf16_logits;
     made.record = request_->record_steps && scored();
     made.lags = request_->lags;
+    made.run_ahead = request_->run_ahead;
     made.target = window_->tokens[input_ + 1];
     if (request_->continuous_compute) {
       made.want_latent = request_->rule == nullptr;

@@ -26,6 +26,7 @@ struct SequentialRequest {
   bool record_steps = false;        // every scalar at every step run (the coda is read at each)
   std::vector<int> lags;            // further comparisons (core/exit/row_history.h)
   size_t max_in_flight = 16;        // windows at a time; 0: all
+  bool run_ahead = true;  // core/decode/run_ahead.h; false gives the same, a readout a check
 };
 
 struct SequentialScore {

@@ -23,26 +23,25 @@ void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> lo
   bus->show(Tap::kEntropy, place, entropy);
 }
 
-Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
+Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, size_t first_group,
+                                                     size_t end_group, Workspace& workspace,
                                                      AttentionWorkspace& scratch, const Place& place,
                                                      MatView<const float> queries,
                                                      MatView<const float> keys,
-                                                     MatView<const float> values, MatView<float> out,
-                                                     size_t window) {
-  scratch.jobs.resize(batch.groups.size());
+                                                     MatView<const float> values, MatView<float> out) {
+  scratch.jobs.assign(end_group - first_group, {});
   if (scratch.keys.size() < batch.groups.size()) scratch.keys.resize(batch.groups.size());
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
+  for (size_t g = first_group; g < end_group; ++g) {
     const Group& group = batch.groups[g];
-    AttentionJob& job = scratch.jobs[g];
+    AttentionJob& job = scratch.jobs[g - first_group];
     job.queries = queries.rows_from(group.first_row, group.n_rows);
     job.out = out.rows_from(group.first_row, group.n_rows);
-    job.window = window;
     const auto group_keys = keys.rows_from(group.first_row, group.n_rows);
     const auto group_values = values.rows_from(group.first_row, group.n_rows);
     if (group.cache != nullptr) {
       auto& cache = static_cast<KvCache&>(*group.cache);
       Place here = place;
-      if (place.stage == Stage::kCore) here.step = group.step;
+      if (place.stage != Stage::kPrelude) here.step = group.step;
       PLUMB_ASSIGN(const KvRead read, cache.append(here, group.first_pos, group_keys, group_values));
       job.kv = read.view;
       job.n_before = read.n_before;
@@ -108,8 +107,9 @@ Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorks
             d, spec.layout, *spec.rope);
   fire(workspace.taps, Tap::kQuery, place, q);
   fire(workspace.taps, Tap::kKey, place, k);
-  PLUMB_ASSIGN(const auto jobs, plan_attention(batch, workspace, scratch, place, q, k, v, scratch.attended));
-  attend_like(weights.qkv, team, spec.shape, jobs);
+  PLUMB_RETURN_IF_ERROR(plan_and_attend(
+      batch, workspace, scratch, place, q, k, v, scratch.attended,
+      [&](std::span<const AttentionJob> jobs) { attend_like(weights.qkv, team, spec.shape, jobs); }));
   if (workspace.taps != nullptr && workspace.taps->wants(Tap::kAttentionOut, place)) {
     scratch.branch.resize(n, stream.cols());
     weights.proj.apply(team, scratch.attended, scratch.branch);

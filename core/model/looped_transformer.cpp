@@ -189,7 +189,7 @@ Status LoopedTransformer::readout(const Batch& batch, Workspace& workspace, MatV
 void LoopedTransformer::keep_readout(const Batch& batch) const {
   for (const Group& group : batch.groups)
     if (group.cache != nullptr)
-      static_cast<KvCache&>(*group.cache).keep_coda(group.first_pos, static_cast<int>(group.n_rows));
+      static_cast<KvCache&>(*group.cache).keep_coda(group.first_pos, static_cast<int>(group.n_rows), group.step);
 }
 
 Status LoopedTransformer::set_noise(const StateNoise& noise) {

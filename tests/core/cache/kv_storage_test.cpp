@@ -119,8 +119,47 @@ TEST(KvCache, APeekedCodaLeavesNothingUntilKept) {
   EXPECT_EQ(driver.cache().entries(), entries + 3);
   driver.cache().drop_coda(3, 1);
   EXPECT_EQ(driver.cache().entries(), entries + 1);
-  driver.cache().keep_coda(3, 1);
+  driver.cache().keep_coda(3, 1, 0);
   EXPECT_EQ(driver.cache().entries(), entries + 3);
+}
+
+// Tokens that ran too far and were taken back leave what those that stopped in time leave.
+TEST(KvCache, StepsTakenBackNeverWere) {
+  for (const std::string& name : every_kind_of_strategy())
+    for (const LayerCounts& layers : {LayerCounts{2, 4, 2}, LayerCounts{1, 2, 1}}) {
+      SCOPED_TRACE(fmt::format("{} {}/{}", name, layers.n_prelude, layers.n_core));
+      CacheDriver ran_ahead(layers, policy(name, layers, CacheIndex::kRecurrence, 9, 5)),
+          plain(layers, policy(name, layers, CacheIndex::kRecurrence, 9, 5));
+      ASSERT_TRUE(ran_ahead.call(3, 5).ok());
+      ASSERT_TRUE(plain.call(3, 5).ok());
+      for (const int depth : {3, 5, 1, 4}) {
+        const Status status = plain.call(1, depth);
+        ran_ahead.extend(1);
+        Status ahead = ok_status();
+        for (const Place& place : ran_ahead.places(9)) {
+          if (place.stage == Stage::kCoda) break;
+          if (place == Place{Stage::kCore, 0, 1}) ran_ahead.cache().begin_run_ahead();
+          const auto read = ran_ahead.append(place, 1);
+          if (!read.ok()) break;  // further than a token may go
+        }
+        ran_ahead.cache().take_back_steps(depth);
+        for (int j = 0; j < layers.n_coda; ++j)
+          for (const int step : {depth, 9}) ASSERT_TRUE(ran_ahead.append({Stage::kCoda, j, step}, 1).ok());
+        ran_ahead.cache().keep_coda(ran_ahead.cache().length() - 1, 1, depth);
+        EXPECT_EQ(ran_ahead.cache().entries(), plain.cache().entries());
+        if (!status.ok()) break;
+      }
+      for (const Place& place : plain.places(5)) {
+        if (place == Place{Stage::kPrelude, 0, 0}) {
+          plain.extend(1);
+          ran_ahead.extend(1);
+        }
+        const auto want = plain.append(place, 1), got = ran_ahead.append(place, 1);
+        ASSERT_EQ(want.ok(), got.ok());
+        if (!want.ok()) break;
+        EXPECT_EQ(CacheDriver::rows(got.value(), 1), CacheDriver::rows(want.value(), 1));
+      }
+    }
 }
 
 TEST(KvCache, TruncatingForgetsEverySlotsTail) {
