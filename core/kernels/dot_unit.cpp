@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #endif
 
 namespace plumb {
@@ -31,19 +32,24 @@ PLUMB_DOTS inline __m512bh two_inputs(const BF16* x) {
   return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
 }
 
-// kRows rows by kPanels panels, all sums in registers.
-template <size_t kRows, size_t kPanels>
+// kRows rows by kPanels panels, all sums in registers. With kFetch, the panels after these are on
+// their way to L2 when it is done.
+template <size_t kRows, size_t kPanels, bool kFetch>
 PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
   __m512 sum[kRows][kPanels];
   PLUMB_UNROLL
   for (auto& row : sum) PLUMB_UNROLL
   for (__m512& s : row) s = _mm512_setzero_ps();
-  const size_t panel_size = p.depth * 16;
+  const size_t panel_step = p.panel_step();
   for (size_t k = 0; k < p.depth; k += 2) {
     __m512bh weights[kPanels];
     PLUMB_UNROLL
-    for (size_t q = 0; q < kPanels; ++q)
-      weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + q * panel_size + k * 16));
+    for (size_t q = 0; q < kPanels; ++q) {
+      const BF16* here = panel + q * panel_step + k * 16;
+      weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(here));
+      if constexpr (kFetch)
+        _mm_prefetch(reinterpret_cast<const char*>(here + kPanels * panel_step), _MM_HINT_T1);
+    }
     PLUMB_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
       const __m512bh pair = two_inputs(x + r * p.depth + k);
@@ -61,15 +67,16 @@ PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel
   }
 }
 
-// All panels for kRows rows, kPanels at a time and the rest one by one.
-template <size_t kRows, size_t kPanels>
-PLUMB_DOTS void dot_rows(const PanelProduct& p, size_t row) {
-  const BF16* x = p.x + row * p.depth;
-  float* y = p.y + row * p.y_stride;
-  size_t panel = 0;
-  for (; panel + kPanels <= p.n_panels; panel += kPanels)
-    dot_tile<kRows, kPanels>(p, x, p.panel(panel), y + panel * 16);
-  for (; panel < p.n_panels; ++panel) dot_tile<kRows, 1>(p, x, p.panel(panel), y + panel * 16);
+// As tall as wide loads least: 6 rows by 4 panels take 10 loads for 24 dots.
+constexpr size_t kMostRows = 6;
+
+// One to six rows by kPanels panels.
+template <size_t kPanels, bool kFetch, size_t... kRow>
+void dot_rows(const PanelProduct& p, size_t row, size_t n_rows, size_t panel,
+              std::index_sequence<kRow...>) {
+  using Run = void (*)(const PanelProduct&, const BF16*, const BF16*, float*);
+  static constexpr Run kRuns[] = {dot_tile<kRow + 1, kPanels, kFetch>...};
+  kRuns[n_rows - 1](p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * 16);
 }
 
 }  // namespace
@@ -80,20 +87,26 @@ bool dot_unit_available() {
 }
 
 void multiply_dots(const PanelProduct& product) {
-  // 12 rows by 2 panels fill the 32 registers; a few panels at a time keep them in L1 for all rows.
-  constexpr size_t kPanelsAtOnce = 4;
-  size_t row = 0;
-  const size_t tall = product.n_rows / 12 * 12;
-  for (size_t first = 0; first < product.n_panels && tall > 0; first += kPanelsAtOnce) {
-    PanelProduct part = product;
-    part.panels = product.panel(first);
-    part.n_panels = std::min(kPanelsAtOnce, product.n_panels - first);
-    part.y = product.y + first * 16;
-    for (row = 0; row < tall; row += 12) dot_rows<12, 2>(part, row);
+  const size_t n_tiles = (product.n_rows + kMostRows - 1) / kMostRows;
+  const size_t tall = (product.n_rows + n_tiles - 1) / n_tiles;  // 7 rows are 4 and 3, not 6 and 1
+  const size_t wide = product.n_rows <= 2 ? 8 : 4;  // few rows need many sums to hide latency
+  // All rows pass by a few panels, which are fetched from afar once.
+  for (size_t panel = 0; panel < product.n_panels;) {
+    const bool whole = panel + wide <= product.n_panels;
+    for (size_t row = 0; row < product.n_rows; row += tall) {
+      const size_t n = std::min(tall, product.n_rows - row);
+      const bool last = row > 0 && row + n == product.n_rows;
+      if (!whole)
+        dot_rows<1, false>(product, row, n, panel, std::make_index_sequence<kMostRows>());
+      else if (wide == 8)
+        dot_rows<8, false>(product, row, n, panel, std::make_index_sequence<2>());
+      else if (last)
+        dot_rows<4, true>(product, row, n, panel, std::make_index_sequence<kMostRows>());
+      else
+        dot_rows<4, false>(product, row, n, panel, std::make_index_sequence<kMostRows>());
+    }
+    panel += whole ? wide : 1;
   }
-  for (row = tall; row + 4 <= product.n_rows; row += 4) dot_rows<4, 4>(product, row);
-  for (; row + 2 <= product.n_rows; row += 2) dot_rows<2, 8>(product, row);
-  if (row < product.n_rows) dot_rows<1, 8>(product, row);
 }
 
 #else

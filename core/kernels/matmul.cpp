@@ -1,6 +1,7 @@
 #include "core/kernels/matmul.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/kernels/panel_tasks.h"
 #include "core/kernels/unroll.h"
@@ -32,10 +33,16 @@ using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 constexpr size_t kLanes = HWY_MAX_BYTES / 4 < 16 ? HWY_MAX_BYTES / 4 : 16;  // floats a vector
 constexpr size_t kVectors = 16 / kLanes;                                    // vectors a panel
-// Registers: 32 with AVX-512 (12 rows x 2 panels), 16 below it (6 rows x 1 panel of 2 vectors).
-constexpr size_t kMaxRows = kVectors == 1 ? 12 : kVectors == 2 ? 6 : 3;
-constexpr size_t kWidePanels = kVectors == 1 ? 8 : kVectors == 2 ? 4 : 2;  // for a single row
-constexpr size_t kTilePanels = kVectors == 1 ? 2 : 1;
+// Vectors of sums that fit the registers beside weights and an input: of 32 with AVX-512, of 16
+// below it. As tall as wide loads least: 6 rows by 4 panels take 10 loads for 24 multiply-adds.
+constexpr size_t kSums = kVectors == 1 ? 24 : 12;
+constexpr size_t kMaxRows = kVectors == 1 ? 6 : kSums / kVectors;
+
+// Panels that `n_rows` rows take at once: a sum's next link waits for its last, so few rows need
+// many.
+constexpr bool fits(size_t n_rows, size_t n_panels) {
+  return n_rows * n_panels * kVectors <= kSums && (n_rows == 1 || n_panels <= 4);
+}
 
 struct Tile {
   const float* x;
@@ -148,59 +155,24 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
       }
 }
 
-template <WeightType kType, size_t NP>
-HWY_INLINE void run_rows(const PackedMatrix& w, const Tile& t, size_t rows) {
-  switch (rows) {
-    case 1: return run_tile<kType, 1, NP>(w, t);
-    case 2: return run_tile<kType, 2, NP>(w, t);
-    case 3: return run_tile<kType, 3, NP>(w, t);
-    case 4: if constexpr (kMaxRows >= 4) return run_tile<kType, 4, NP>(w, t); break;
-    case 5: if constexpr (kMaxRows >= 4) return run_tile<kType, 5, NP>(w, t); break;
-    case 6: if constexpr (kMaxRows >= 4) return run_tile<kType, 6, NP>(w, t); break;
-    case 7: if constexpr (kMaxRows >= 8) return run_tile<kType, 7, NP>(w, t); break;
-    case 8: if constexpr (kMaxRows >= 8) return run_tile<kType, 8, NP>(w, t); break;
-    case 9: if constexpr (kMaxRows >= 8) return run_tile<kType, 9, NP>(w, t); break;
-    case 10: if constexpr (kMaxRows >= 8) return run_tile<kType, 10, NP>(w, t); break;
-    case 11: if constexpr (kMaxRows >= 8) return run_tile<kType, 11, NP>(w, t); break;
-    case 12: if constexpr (kMaxRows >= 8) return run_tile<kType, 12, NP>(w, t); break;
-    default: break;
-  }
-}
-
-template <WeightType kType, size_t NP>
-HWY_INLINE void run_few_rows(const PackedMatrix& w, const Tile& t, size_t rows) {
-  switch (rows) {
-    case 1: return run_tile<kType, 1, NP>(w, t);
-    case 2: return run_tile<kType, 2, NP>(w, t);
-    case 3: return run_tile<kType, 3, NP>(w, t);
-    case 4: if constexpr (kVectors == 1) return run_tile<kType, 4, NP>(w, t); break;
-    case 5: if constexpr (kVectors == 1) return run_tile<kType, 5, NP>(w, t); break;
-    default: break;
-  }
+// run_tile of 1, 2, ... kMaxRows rows by NP panels; where they do not fit, of one panel.
+template <WeightType kType, size_t NP, size_t... kRow>
+HWY_INLINE void run_rows(const PackedMatrix& w, const Tile& t, size_t rows,
+                         std::index_sequence<kRow...>) {
+  using Run = void (*)(const PackedMatrix&, const Tile&);
+  static constexpr Run kRuns[] = {run_tile<kType, kRow + 1, fits(kRow + 1, NP) ? NP : 1>...};
+  kRuns[rows - 1](w, t);
 }
 
 // Panels from `t.first_panel` that one pass over t's rows takes; returns how many.
-template <WeightType kType>
-HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t rows, size_t n_left) {
-  if (rows == 1 && n_left >= kWidePanels) {
-    run_tile<kType, 1, kWidePanels>(w, t);
-    return kWidePanels;
+template <WeightType kType, size_t NP = 8>
+HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t rows,
+                                  size_t n_left) {
+  if constexpr (NP > 1) {
+    if (n_left < NP || !fits(rows, NP)) return run_some_panels<kType, NP / 2>(w, t, rows, n_left);
   }
-  // Few rows need more panels, or a sum's next link waits for its last.
-  if (kVectors == 1 && rows <= 5 && n_left >= 4) {
-    run_few_rows<kType, 4>(w, t, rows);
-    return 4;
-  }
-  if (rows <= 3 && n_left >= 2) {
-    run_few_rows<kType, 2>(w, t, rows);
-    return 2;
-  }
-  if (n_left >= kTilePanels) {
-    run_rows<kType, kTilePanels>(w, t, rows);
-    return kTilePanels;
-  }
-  run_rows<kType, 1>(w, t, rows);
-  return 1;
+  run_rows<kType, NP>(w, t, rows, std::make_index_sequence<kMaxRows>());
+  return NP;
 }
 
 // Moves `t` along. (A copy of it would wait for all the stores before it: they are forwarded one by one only.)
@@ -221,7 +193,7 @@ void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
                 MatView<const float> old, size_t first, size_t last, bool add) {
   const size_t n_in = w.n_in();
   const size_t n_tiles = (x.rows() + kMaxRows - 1) / kMaxRows;
-  const size_t t_rows = (x.rows() + n_tiles - 1) / n_tiles;  // 13 rows are 7 and 6, not 12 and 1
+  const size_t t_rows = (x.rows() + n_tiles - 1) / n_tiles;  // 13 rows are 5, 5 and 3, not 6, 6 and 1
   const size_t block = n_tiles > 1 ? kBlock : n_in;
   Tile t;
   t.x_stride = x.stride();

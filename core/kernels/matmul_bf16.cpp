@@ -5,7 +5,7 @@
 #include "core/kernels/bf16_units.h"
 #include "core/kernels/panel_tasks.h"
 #include "core/kernels/rounded_rows.h"
-#include "core/kernels/tile_rounding.h"
+#include "core/kernels/bf16_rounding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/matmul_bf16.cpp"
@@ -49,11 +49,6 @@ constexpr size_t kFewestTileRows = 4;
 Bf16Unit choose_unit(size_t n_rows) {
   if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
   return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
-}
-
-void multiply(Bf16Unit unit, const PanelProduct& product) {
-  if (unit == Bf16Unit::kTiles) return multiply_tiles(product);
-  multiply_dots(product);
 }
 
 // Panels that end within y at once; a ragged last one by way of a buffer of its own.
@@ -133,12 +128,7 @@ void round_inputs(Team& team, MatView<const float> x, size_t depth, Bf16Unit uni
   team.run((x.rows() + kRowsPerTask - 1) / kRowsPerTask, [&](size_t task) {
     const size_t end = std::min(x.rows(), (task + 1) * kRowsPerTask);
     for (size_t r = task * kRowsPerTask; r < end; ++r) {
-      if (unit == Bf16Unit::kTiles) {
-        round_row_to_tiles(x.row(r), x.cols(), depth, tile_row(target, r));
-        continue;
-      }
-      round_row_to_bf16(x.row_span(r), target.row(r));
-      std::fill(target.row(r) + x.cols(), target.row(r) + depth, BF16{});
+      round_chunks(x.row(r), x.cols(), depth, chunk_step(unit), rounded_row(unit, target, r));
     }
   });
 }

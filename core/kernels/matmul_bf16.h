@@ -6,18 +6,12 @@
 #include <optional>
 #include <string_view>
 
+#include "core/kernels/bf16_units.h"
 #include "core/kernels/matmul.h"
 
 namespace plumb {
 
-enum class Bf16Unit : uint8_t {
-  kWiden,  // any machine: bf16 widened in registers, f32 multiply-adds (the exact path's kernel)
-  kDots,   // AVX512-BF16
-  kTiles,  // AMX
-};
 std::string_view bf16_unit_name(Bf16Unit unit);  // "widen", "dots", "tiles"
-// The one that this machine uses for a product of many rows.
-Bf16Unit bf16_unit();
 bool available(Bf16Unit unit);
 
 // x [rows, n_in], y [rows, n_out]. REQUIRES w.type() == kBF16; x and y do not overlap; `unit`,

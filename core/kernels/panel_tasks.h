@@ -33,7 +33,7 @@ struct PanelTasks {
 // inputs are cut into row groups too, so that a narrow matrix still feeds every thread.
 inline PanelTasks plan_panel_tasks(const PackedMatrix& w, size_t n_rows, size_t n_threads) {
   constexpr size_t kWholeTiles = 8;
-  constexpr size_t kRowGroup = 192;  // whole tiles of 12 and of 16 rows
+  constexpr size_t kRowGroup = 192;  // whole tiles of 6 and of 16 rows
   const size_t wanted_tasks = n_rows >= 16 ? 8 * n_threads : n_threads;
   size_t per_task = (w.panel_count() + wanted_tasks - 1) / wanted_tasks;
   per_task = (per_task + kWholeTiles - 1) / kWholeTiles * kWholeTiles;

@@ -1,7 +1,7 @@
 #include "core/model/blocks.h"
 
 #include "core/cache/kv_storage.h"
-#include "core/kernels/attend_tiles.h"
+#include "core/kernels/attend_bf16.h"
 #include "core/kernels/distribution.h"
 #include "core/kernels/gated_bf16.h"
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/kernels/attend_tiles.h"
+#include "core/kernels/attend_bf16.h"
 #include "tests/support/random.h"
 
 namespace plumb {

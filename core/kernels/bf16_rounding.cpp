@@ -1,8 +1,8 @@
-#include "core/kernels/tile_rounding.h"
+#include "core/kernels/bf16_rounding.h"
 
 #include "core/base/check.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(PLUMB_WITHOUT_TILES)
+#if defined(__x86_64__) && defined(__GNUC__)
 #define PLUMB_ROUNDS 1
 #include <immintrin.h>
 
@@ -114,23 +114,24 @@ PLUMB_ROUND void round_values(const HeadSource& head, size_t from, size_t to, si
   }
 }
 
-PLUMB_ROUND void round_row_to_tiles(const float* row, size_t n, size_t depth, BF16* target) {
-  for (size_t c = 0; c < depth; c += 32, target += kTileRows * kTileDepth) {
+PLUMB_ROUND void round_chunks(const float* row, size_t n, size_t depth, size_t step,
+                              BF16* target) {
+  for (size_t c = 0; c < depth; c += 32, target += step) {
     const size_t left = n > c ? n - c : 0;
     round_32(_mm512_maskz_loadu_ps(first_lanes(left), row + c),
              _mm512_maskz_loadu_ps(first_lanes(left > 16 ? left - 16 : 0), row + c + 16), target);
   }
 }
 
-PLUMB_ROUND float softmax_to_tiles(float* scores, size_t begin, size_t end, size_t n, float scale,
-                                   BF16* target) {
+PLUMB_ROUND float softmax_chunks(float* scores, size_t begin, size_t end, size_t n, float scale,
+                                 size_t step, BF16* target) {
   constexpr float kUnseen = -std::numeric_limits<float>::infinity();
   std::fill(scores, scores + begin, kUnseen);
   std::fill(scores + end, scores + n, kUnseen);
   const __m512 s = _mm512_set1_ps(scale);
   const __m512 top = _mm512_set1_ps(largest_of(scores, n));
   __m512 sum_low = _mm512_setzero_ps(), sum_high = sum_low;
-  for (size_t j = 0; j < n; j += 32, target += kTileRows * kTileDepth) {
+  for (size_t j = 0; j < n; j += 32, target += step) {
     const __m512 low = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + j), top), s);
     const __m512 high = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(scores + j + 16), top), s);
     const auto both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(exp2_of(high), exp2_of(low)));
@@ -153,8 +154,8 @@ PLUMB_ROUND void write_scaled(const float* sums, size_t n, float factor, float* 
 
 void round_keys(const HeadSource&, size_t, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
 void round_values(const HeadSource&, size_t, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
-void round_row_to_tiles(const float*, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
-float softmax_to_tiles(float*, size_t, size_t, size_t, float, BF16*) {
+void round_chunks(const float*, size_t, size_t, size_t, BF16*) { PLUMB_CHECK(false); }
+float softmax_chunks(float*, size_t, size_t, size_t, float, size_t, BF16*) {
   PLUMB_CHECK(false);
   return 0;
 }

@@ -1,4 +1,4 @@
-#include "core/kernels/tile_rounding.h"
+#include "core/kernels/bf16_rounding.h"
 
 #include <gtest/gtest.h>
 
@@ -11,28 +11,32 @@ namespace {
 
 using test::random_mat;
 
-TEST(TileRounding, ARowRoundsAsTheScalarConversionDoesAndEndsInZeros) {
-  if (!tile_unit_available()) GTEST_SKIP() << "no tiles here";
+TEST(Bf16Rounding, ARowRoundsAsTheScalarConversionDoesAndEndsInZeros) {
+  if (!dot_unit_available()) GTEST_SKIP() << "no unit here";
   for (const size_t n : {1, 16, 31, 32, 50, 97}) {
     const Mat<float> x = random_mat(17, n, n);
     const size_t depth = (n + 31) / 32 * 32;
-    Mat<BF16> tiles(32, depth);
-    for (size_t r = 0; r < 17; ++r) round_row_to_tiles(x.row(r), n, depth, tile_row(tiles, r));
+    Mat<BF16> tiles(32, depth), rows(32, depth);
+    for (size_t r = 0; r < 17; ++r)
+      for (auto& [unit, target] : {std::pair{Bf16Unit::kTiles, &tiles}, {Bf16Unit::kDots, &rows}})
+        round_chunks(x.row(r), n, depth, chunk_step(unit), rounded_row(unit, *target, r));
     for (size_t r = 0; r < 17; ++r)
       for (size_t c = 0; c < depth; ++c) {
-        const BF16 got = tiles.data()[r / 16 * 16 * depth + c / 32 * 512 + r % 16 * 32 + c % 32];
-        ASSERT_EQ(got.bits, c < n ? bf16_from_f32(x(r, c)).bits : 0) << n << " " << r << " " << c;
+        const uint16_t want = c < n ? bf16_from_f32(x(r, c)).bits : 0;
+        const BF16 tile = tiles.data()[r / 16 * 16 * depth + c / 32 * 512 + r % 16 * 32 + c % 32];
+        ASSERT_EQ(tile.bits, want) << n << " " << r << " " << c;
+        ASSERT_EQ(rows(r, c).bits, want) << n << " " << r << " " << c;
       }
   }
 }
 
-TEST(TileRounding, SoftmaxWeightsAreRoundedPowersAndAddUpToTheirSum) {
-  if (!tile_unit_available()) GTEST_SKIP() << "no tiles here";
+TEST(Bf16Rounding, SoftmaxWeightsAreRoundedPowersAndAddUpToTheirSum) {
+  if (!dot_unit_available()) GTEST_SKIP() << "no unit here";
   constexpr size_t kKeys = 96, kBegin = 5, kEnd = 83;
   Mat<float> scores = random_mat(1, kKeys, 3, 60);
   const Mat<float> given = scores;
   Mat<BF16> tiles(16, kKeys);
-  const float sum = softmax_to_tiles(scores.data(), kBegin, kEnd, kKeys, 0.7F, tiles.data());
+  const float sum = softmax_chunks(scores.data(), kBegin, kEnd, kKeys, 0.7F, 512, tiles.data());
   double top = -1e30, total = 0;
   for (size_t j = kBegin; j < kEnd; ++j) top = std::max(top, static_cast<double>(given(0, j)));
   for (size_t j = 0; j < kKeys; ++j) {
