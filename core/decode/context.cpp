@@ -253,20 +253,24 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
   row = 0;
   for (Flight* flight : flights) {
     const size_t n = flight->n_shown() * flight->n_read();
-    flight->logits.resize(n, logits_.cols());
-    copy_rows(logits_.view().rows_from(row, n), flight->logits);
-    if (flight->call.bf16_logits) round_to_bf16({flight->logits.data(), flight->logits.size()});
-    if (flight->call.want_latent) {
-      flight->latents.resize(flight->n_shown(), latent_.cols());
-      for (size_t i = 0; i < flight->n_shown(); ++i)
-        copy_rows(latent_.view().rows_from(row + (i + 1) * flight->n_read() - 1, 1),
-                  flight->latents.view().rows_from(i, 1));
-    }
+    if (flight->call.bf16_logits) round_to_bf16({logits_.row(row), n * logits_.cols()});
+    flight->logits = logits_.view().rows_from(row, n);
+    if (flight->call.want_latent) flight->latents = latent_.view().rows_from(row, n);
     flight->chosen = flight->n_shown() - 1;
     flight->was_read = true;
     row += n;
   }
   return ok_status();
+}
+
+// What the answer takes from the last readout.
+void DepthBatch::take_readout(Flight& flight) {
+  const MatView<const float> logits = flight.shown_logits(flight.chosen);
+  flight.answer.logits.resize(logits.rows(), logits.cols());
+  copy_rows(logits, flight.answer.logits);
+  if (!flight.call.want_latent) return;
+  const auto latent = flight.latents.row_span((flight.chosen + 1) * flight.n_read() - 1);
+  flight.answer.latent.assign(latent.begin(), latent.end());
 }
 
 Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
@@ -281,8 +285,11 @@ Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
     model_->keep_readout(gather(
         one, [](const Flight& f) { return f.n() - f.n_read(); },
         [](const Flight& f) { return f.n_read(); }));
+    take_readout(*flight);
   }
-  return read(unread, Readout::kKeep);
+  PLUMB_RETURN_IF_ERROR(read(unread, Readout::kKeep));
+  for (Flight* flight : unread) take_readout(*flight);
+  return ok_status();
 }
 
 Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
@@ -298,13 +305,7 @@ Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
   std::vector<Finished> finished;
   for (Flight* flight : done) {
     TokenAnswer& answer = flight->answer;
-    answer.logits.resize(flight->n_read(), flight->logits.cols());
-    copy_rows(flight->shown_logits(flight->chosen), answer.logits);
     if (!all_finite(answer.logits)) return not_finite(*flight, flight->depth, "logits");
-    if (flight->call.want_latent) {
-      const float* latent = flight->latents.row(flight->chosen);
-      answer.latent.assign(latent, latent + flight->latents.cols());
-    }
     answer.steps = answer.passes = flight->depth;
     if (flight->call.own_halting) flight->count_halting(model_->info());
     const float* last = flight->state.row(flight->n() - 1);

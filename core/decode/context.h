@@ -106,6 +106,7 @@ class DepthBatch {
                size_t (*count)(const Flight&));
   Status show(Flight& flight);
   void exit_at(Flight& flight, size_t shown);
+  void take_readout(Flight& flight);
   Error not_finite(const Flight& flight, int depth, const char* what) const;
 
   const RecurrentModel* model_;

@@ -24,10 +24,10 @@ struct DepthBatch::Flight {
   };
   std::vector<Passed> passed;
   Mat<float> before;      // `state` before the step that is being run, while it may be taken back
-  Mat<float> logits;      // of the last readout: [n_shown() * n_read(), vocab_size]
-  Mat<float> latents;     // [n_shown(), model_dim] if wanted
-  size_t chosen = 0;      // which of the shown depths the answer is of
-  bool was_read = false;  // `logits` are of the depths shown now
+  MatView<const float> logits;   // of the last readout: [n_shown() * n_read(), vocab_size], ...
+  MatView<const float> latents;  // ... [the same, model_dim] if wanted; both until the next one
+  size_t chosen = 0;             // which of the shown depths the answer is of
+  bool was_read = false;         // `logits` are of the depths shown now
   bool done = false;
   TokenAnswer answer;
 
@@ -57,7 +57,7 @@ struct DepthBatch::Flight {
     return passed.empty() ? state.view() : passed[i].state.view();
   }
   MatView<const float> shown_logits(size_t i) const {
-    return logits.view().rows_from(i * n_read(), n_read());
+    return logits.rows_from(i * n_read(), n_read());
   }
   // The answer's logits are there.
   bool peeked() const { return was_read && shown_depth(chosen) == depth; }

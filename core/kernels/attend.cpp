@@ -102,10 +102,17 @@ float softmax_weights(float* scores, size_t begin, size_t end) {
   return lanes[0];
 }
 
+// What rows that are alternatives have instead of the cache's last key: their own.
+struct OwnRows {
+  const float* const* keys = nullptr;    // [MR][head_dim]; null: the rows are no alternatives
+  const float* const* values = nullptr;  // [MR][head_dim]
+};
+
 // out[r][c] = (sum over keys of weight * value[c]) * inverse[r], NV vectors of columns at once.
 template <size_t MR, size_t NV>
 HWY_INLINE void value_tile(float* const* weights, const float* values, size_t stride, size_t begin,
-                           size_t end, const float* inverse, float* const* out, size_t column) {
+                           size_t end, const OwnRows& own, const float* inverse, float* const* out,
+                           size_t column) {
   const D d;
   V sum[MR][NV];
   PLUMB_UNROLL
@@ -128,6 +135,14 @@ HWY_INLINE void value_tile(float* const* weights, const float* values, size_t st
       for (size_t v = 0; v < NV; ++v) sum[r][v] = hn::MulAdd(w, value[v], sum[r][v]);
     }
   }
+  if (own.values != nullptr) {
+    PLUMB_UNROLL
+    for (size_t r = 0; r < MR; ++r)
+      PLUMB_UNROLL
+      for (size_t v = 0; v < NV; ++v)
+        sum[r][v] = hn::MulAdd(hn::Set(d, weights[r][end]),
+                               hn::LoadU(d, own.values[r] + column + v * kLanes), sum[r][v]);
+  }
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
     PLUMB_UNROLL
@@ -138,7 +153,8 @@ HWY_INLINE void value_tile(float* const* weights, const float* values, size_t st
 template <size_t MR>
 void head_rows(const float* const* queries, float* const* out, const float* keys,
                size_t panel_stride, const float* values, size_t value_stride, size_t head_dim,
-               float scale, const size_t* begins, const size_t* ends, float* const* scores) {
+               float scale, const size_t* begins, const size_t* ends, const OwnRows& own,
+               float* const* scores) {
   const size_t begin = *std::min_element(begins, begins + MR);
   const size_t end = *std::max_element(ends, ends + MR);
   const size_t first = begin / 16, last = (end + 15) / 16;
@@ -149,6 +165,12 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
     score_tile<MR, kWide>(queries, keys, panel_stride, head_dim, scale, scores, panel);
   for (; panel < last; ++panel)
     score_tile<MR, 1>(queries, keys, panel_stride, head_dim, scale, scores, panel);
+  const size_t in_cache = own.keys != nullptr ? end - 1 : end;
+  for (size_t r = 0; r < MR && own.keys != nullptr; ++r) {
+    float score = 0;
+    for (size_t c = 0; c < head_dim; ++c) score = std::fma(queries[r][c], own.keys[r][c], score);
+    scores[r][in_cache] = score * scale;
+  }
   float inverse[MR];
   for (size_t r = 0; r < MR; ++r) {
     inverse[r] = 1.0F / softmax_weights(scores[r], begins[r], ends[r]);
@@ -160,7 +182,8 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
   size_t column = 0;
   const auto take_columns = [&]<size_t kColumns>() HWY_ATTR {
     for (; column + kColumns * kLanes <= head_dim; column += kColumns * kLanes)
-      value_tile<MR, kColumns>(scores, values, value_stride, begin, end, inverse, out, column);
+      value_tile<MR, kColumns>(scores, values, value_stride, begin, in_cache, own, inverse, out,
+                               column);
   };
   if constexpr (MR == 1) take_columns.template operator()<8>();
   if constexpr (MR <= 2 || kVectors == 1) take_columns.template operator()<4>();
@@ -169,8 +192,9 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
   for (; column < head_dim; ++column)
     for (size_t r = 0; r < MR; ++r) {
       float sum = 0;
-      for (size_t j = begin; j < end; ++j)
+      for (size_t j = begin; j < in_cache; ++j)
         sum = std::fma(scores[r][j], values[j * value_stride + column], sum);
+      if (own.values != nullptr) sum = std::fma(scores[r][in_cache], own.values[r][column], sum);
       out[r][column] = sum * inverse[r];
     }
 }
@@ -189,18 +213,24 @@ void attend_heads(const AttentionShape& shape, const AttentionJob& job, const At
     float* out[4];
     float* scores[4];
     size_t begins[4], ends[4];
+    const float* own_keys[4];
+    const float* own_values[4];
     for (size_t i = 0; i < count; ++i) {
       const size_t t = task.row + (done + i) / task.n_heads;
       const size_t column = (task.head + (done + i) % task.n_heads) * shape.head_dim;
       queries[i] = job.queries.row(t) + column;
       out[i] = job.out.row(t) + column;
       scores[i] = scratch + i * scratch_stride;
-      ends[i] = job.n_before + t + 1;
+      ends[i] = job.end_of_row(t);
       begins[i] = first_key_of(job, ends[i]);
+      if (!job.alternatives()) continue;
+      own_keys[i] = job.own_keys.row(t) + kv_head * shape.head_dim;
+      own_values[i] = job.own_values.row(t) + kv_head * shape.head_dim;
     }
+    const OwnRows own = job.alternatives() ? OwnRows{own_keys, own_values} : OwnRows{};
     const auto run = count == 4 ? head_rows<4> : count == 2 ? head_rows<2> : head_rows<1>;
     run(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim, shape.scale,
-        begins, ends, scores);
+        begins, ends, own, scores);
     done += count;
   }
 }
@@ -235,7 +265,7 @@ void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJo
     for (size_t i = part * per_part; i < stop; ++i) {
       const AttentionTask& task = list[i];
       const AttentionJob& job = jobs[task.job];
-      const size_t stride = (job.n_before + task.row + task.n_rows + 15) / 16 * 16;
+      const size_t stride = (job.end_of_row(task.row + task.n_rows - 1) + 15) / 16 * 16;
       if (scratch.size() < 4 * stride) scratch.resize(4 * stride);
       HWY_DYNAMIC_DISPATCH(attend_heads)(shape, job, task, scratch.data(), stride);
     }
@@ -253,23 +283,28 @@ void attend_reference(const AttentionShape& shape, const AttentionJob& job) {
   for (size_t t = 0; t < job.queries.rows(); ++t)
     for (size_t h = 0; h < shape.n_heads; ++h) {
       const size_t kv_head = h / (shape.n_heads / shape.n_kv_heads);
-      const size_t end = job.n_before + t + 1;
+      const size_t end = job.end_of_row(t);
       const size_t begin = first_key_of(job, end);
       std::vector<double> weights(end, 0.0);
       double largest = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = begin; j < end; ++j) {
         double score = 0;
+        const bool own = job.alternatives() && j + 1 == end;
         for (size_t c = 0; c < d; ++c)
           score += static_cast<double>(job.queries(t, h * d + c)) *
-                   job.kv.keys[j / 16 * kv_dim * 16 + (kv_head * d + c) * 16 + j % 16];
+                   (own ? job.own_keys(t, kv_head * d + c)
+                        : job.kv.keys[j / 16 * kv_dim * 16 + (kv_head * d + c) * 16 + j % 16]);
         weights[j] = score * shape.scale;
         largest = std::max(largest, weights[j]);
       }
       for (size_t j = begin; j < end; ++j) sum += weights[j] = std::exp(weights[j] - largest);
       for (size_t c = 0; c < d; ++c) {
         double value = 0;
-        for (size_t j = begin; j < end; ++j)
-          value += weights[j] * job.kv.values[j * job.kv.value_stride + kv_head * d + c];
+        for (size_t j = begin; j < end; ++j) {
+          const bool own = job.alternatives() && j + 1 == end;
+          value += weights[j] * (own ? job.own_values(t, kv_head * d + c)
+                                     : job.kv.values[j * job.kv.value_stride + kv_head * d + c]);
+        }
         result(t, h * d + c) = static_cast<float>(value / sum);
       }
     }

@@ -41,6 +41,12 @@ struct AttentionJob {
   size_t n_before = 0;           // keys that precede row 0's own
   size_t window = 0;             // 0: no limit
   size_t first_key = 0;          // keys before it are seen by nobody
+  // Not empty: the rows are alternatives of one position, [n_rows, kv_dim] their keys and values.
+  // Each sees the n_before keys and its own, wherever its place in the cache's order is n_before.
+  MatView<const float> own_keys, own_values;
+
+  bool alternatives() const { return !own_keys.empty(); }
+  size_t end_of_row(size_t t) const { return n_before + (alternatives() ? 0 : t) + 1; }
 };
 
 // The first key of a row whose last one is `end` - 1.

@@ -18,7 +18,9 @@ constexpr size_t kKeysPerTask = 128;
 constexpr size_t round_down(size_t n, size_t step) { return n / step * step; }
 constexpr size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
-bool rounds_for(const AttentionJob& job) { return job.queries.rows() >= kFewestRoundedRows; }
+bool rounds_for(const AttentionJob& job) {
+  return job.queries.rows() >= kFewestRoundedRows && !job.alternatives();
+}
 
 // A job's keys and values as the units read them, shared by all its rows.
 struct RoundedJob {

@@ -23,21 +23,19 @@ void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> lo
   bus->show(Tap::kEntropy, place, entropy);
 }
 
-Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, size_t first_group,
-                                                     size_t end_group, Workspace& workspace,
+Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
                                                      AttentionWorkspace& scratch, const Place& place,
                                                      MatView<const float> queries,
                                                      MatView<const float> keys,
                                                      MatView<const float> values, MatView<float> out) {
-  scratch.jobs.assign(end_group - first_group, {});
+  scratch.jobs.clear();
   if (scratch.keys.size() < batch.groups.size()) scratch.keys.resize(batch.groups.size());
-  for (size_t g = first_group; g < end_group; ++g) {
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
     const Group& group = batch.groups[g];
-    AttentionJob& job = scratch.jobs[g - first_group];
-    job.queries = queries.rows_from(group.first_row, group.n_rows);
-    job.out = out.rows_from(group.first_row, group.n_rows);
     const auto group_keys = keys.rows_from(group.first_row, group.n_rows);
     const auto group_values = values.rows_from(group.first_row, group.n_rows);
+    AttentionJob job;
+    size_t first_row = group.first_row, n_rows = group.n_rows;
     if (group.cache != nullptr) {
       auto& cache = static_cast<KvCache&>(*group.cache);
       Place here = place;
@@ -45,18 +43,28 @@ Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, size_t 
       PLUMB_ASSIGN(const KvRead read, cache.append(here, group.first_pos, group_keys, group_values));
       job.kv = read.view;
       job.n_before = read.n_before;
-      continue;
+      if (g > 0 && batch.groups[g - 1].cache == group.cache) {
+        first_row = batch.groups[g - 1].first_row + 1 - scratch.jobs.back().queries.rows();
+        n_rows = group.first_row + 1 - first_row;
+        scratch.jobs.pop_back();
+        job.own_keys = keys.rows_from(first_row, n_rows);
+        job.own_values = values.rows_from(first_row, n_rows);
+      }
+    } else {
+      // A whole sequence: its keys are put in panels here, its values are read where they are.
+      Mat<float>& panels = scratch.keys[g];
+      const size_t kv_dim = keys.cols();
+      panels.resize((group.n_rows + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
+      for_row_chunks(*workspace.team, group.n_rows, [&](size_t first, size_t count) {
+        for (size_t i = first; i < first + count; ++i)
+          put_key(panels.data(), kv_dim, i, group_keys.row_span(i));
+      }, kKeyPanel);
+      job.kv = {panels.data(), group_values.data(), kv_dim, group_values.stride()};
+      job.n_before = 0;
     }
-    // A whole sequence: its keys are put in panels here, its values are read where they are.
-    Mat<float>& panels = scratch.keys[g];
-    const size_t kv_dim = keys.cols();
-    panels.resize((group.n_rows + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
-    for_row_chunks(*workspace.team, group.n_rows, [&](size_t first, size_t count) {
-      for (size_t i = first; i < first + count; ++i)
-        put_key(panels.data(), kv_dim, i, group_keys.row_span(i));
-    }, kKeyPanel);
-    job.kv = {panels.data(), group_values.data(), kv_dim, group_values.stride()};
-    job.n_before = 0;
+    job.queries = queries.rows_from(first_row, n_rows);
+    job.out = out.rows_from(first_row, n_rows);
+    scratch.jobs.push_back(job);
   }
   return std::span<const AttentionJob>(scratch.jobs);
 }
@@ -107,9 +115,8 @@ Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorks
             d, spec.layout, *spec.rope);
   fire(workspace.taps, Tap::kQuery, place, q);
   fire(workspace.taps, Tap::kKey, place, k);
-  PLUMB_RETURN_IF_ERROR(plan_and_attend(
-      batch, workspace, scratch, place, q, k, v, scratch.attended,
-      [&](std::span<const AttentionJob> jobs) { attend_like(weights.qkv, team, spec.shape, jobs); }));
+  PLUMB_ASSIGN(const auto jobs, plan_attention(batch, workspace, scratch, place, q, k, v, scratch.attended));
+  attend_like(weights.qkv, team, spec.shape, jobs);
   if (workspace.taps != nullptr && workspace.taps->wants(Tap::kAttentionOut, place)) {
     scratch.branch.resize(n, stream.cols());
     weights.proj.apply(team, scratch.attended, scratch.branch);

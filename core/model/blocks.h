@@ -35,38 +35,17 @@ struct AttentionWorkspace {
   Mat<float> attended;             // [n, n_heads * head_dim]
   Mat<float> branch;               // [n, model_dim] only when the attention tap is looked at
   std::vector<Mat<float>> keys;    // per group without a cache: [panels, kv_dim * 16]
-  std::vector<AttentionJob> jobs;  // one a group
+  std::vector<AttentionJob> jobs;
 };
 
-// Announces where the rows of groups [first_group, end_group) may look. Two groups of one cache may
-// not be among them.
-Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, size_t first_group,
-                                                     size_t end_group, Workspace& workspace,
+// Stores the rows of each group and says where they may look: one job a group, but groups that
+// follow each other with one cache are one token at several depths, and one job. Each replaces the
+// cache's rows of the one before.
+Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
                                                      AttentionWorkspace& scratch, const Place& place,
                                                      MatView<const float> queries,
                                                      MatView<const float> keys,
                                                      MatView<const float> values, MatView<float> out);
-
-// plan_attention() and then attend(jobs) for runs of groups as long as they can be. Groups that
-// follow each other with one cache are one token at several depths: each replaces the rows of the
-// one before, which by then has attended.
-template <class Attend>
-Status plan_and_attend(const Batch& batch, Workspace& workspace, AttentionWorkspace& scratch,
-                       const Place& place, MatView<const float> queries, MatView<const float> keys,
-                       MatView<const float> values, MatView<float> out, const Attend& attend) {
-  const auto& groups = batch.groups;
-  for (size_t first = 0; first < groups.size();) {
-    size_t end = first + 1;
-    while (end < groups.size() &&
-           (groups[end].cache == nullptr || groups[end].cache != groups[end - 1].cache))
-      ++end;
-    PLUMB_ASSIGN(const auto jobs, plan_attention(batch, first, end, workspace, scratch, place,
-                                                 queries, keys, values, out));
-    attend(jobs);
-    first = end;
-  }
-  return ok_status();
-}
 
 // Rotates `n_heads` heads of every row at its absolute position.
 void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,

@@ -92,14 +92,12 @@ Status mla_attention(const Batch& batch, Workspace& workspace, MlaWorkspace& scr
   rope_rows(team, batch, keys, kv_heads, d, RopeLayout::kHalfSplit, rope);
   fire(workspace.taps, Tap::kQuery, place, query);
   fire(workspace.taps, Tap::kKey, place, keys);
-  PLUMB_RETURN_IF_ERROR(plan_and_attend(
-      batch, workspace, scratch.attention, place, query, keys, values, scratch.attended,
-      [&](std::span<const AttentionJob> jobs) {
-        if (spec.erf)
-          erf_attend(team, spec.shape, weights.erf, jobs, spec.erf_mask_always);
-        else
-          attend_like(weights.q_b, team, spec.shape, jobs);
-      }));
+  PLUMB_ASSIGN(const auto jobs, plan_attention(batch, workspace, scratch.attention, place, query,
+                                               keys, values, scratch.attended));
+  if (spec.erf)
+    erf_attend(team, spec.shape, weights.erf, jobs, spec.erf_mask_always);
+  else
+    attend_like(weights.q_b, team, spec.shape, jobs);
   if (spec.exclusive) take_out_own_values(team, spec.shape, values, scratch.attended);
   weights.o_a.apply(team, scratch.attended, scratch.out_low);
   weights.o_b.apply(team, scratch.out_low, out);

@@ -54,6 +54,37 @@ TEST(Attend, AQueryOverACacheGetsTheBitsOfTheWholePass) {
   EXPECT_TRUE(same_bits(whole, single));
 }
 
+// One position with several keys of its own is that many caches, each ending in one of them.
+TEST(Attend, AlternativesGetTheBitsOfTheirOwnCaches) {
+  for (const size_t before : {0, 5, 16, 63, 200}) {
+    const AttentionShape shape{6, 2, 20, 0.2F};
+    Kv kv = make_kv(before + 1, 40, 11);
+    const Mat<float> q = random_mat(9, 120, 13), keys = random_mat(9, 40, 17),
+                     values = random_mat(9, 40, 19);
+    Mat<float> together(9, 120), alone(9, 120);
+    Team team(3);
+    for (const size_t window : {0, 30}) {
+      AttentionJob job{q.view(), together.view(), kv.view(), before, window};
+      job.own_keys = keys.view();
+      job.own_values = values.view();
+      attend(team, shape, {&job, 1});
+      Mat<float> want(9, 120);
+      job.out = want.view();
+      attend_reference(shape, job);
+      for (size_t i = 0; i < want.size(); ++i)
+        EXPECT_NEAR(together.data()[i], want.data()[i], 1e-5 * (1 + std::fabs(want.data()[i])));
+      for (size_t t = 0; t < 9; ++t) {
+        put_key(kv.keys.data(), 40, before, {keys.row(t), 40});
+        std::copy(values.row(t), values.row(t) + 40, kv.values.row(before));
+        const AttentionJob one{q.view().rows_from(t, 1), alone.view().rows_from(t, 1), kv.view(),
+                               before, window};
+        attend(team, shape, {&one, 1});
+      }
+      EXPECT_TRUE(same_bits(together, alone)) << before << " keys before, window " << window;
+    }
+  }
+}
+
 TEST(Attend, SurvivesScoresThatOverflowAnExponential) {
   const AttentionShape shape{1, 1, 8, 50.0F};
   const Kv kv = make_kv(20, 8, 15);
