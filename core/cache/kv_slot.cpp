@@ -1,51 +1,114 @@
 #include "core/cache/kv_slot.h"
 
 #include <algorithm>
+#include <bit>
+#include <type_traits>
 
 namespace plumb {
 
-void KvRows::reserve(size_t count, size_t kv_dim) {
-  PLUMB_CHECK(kv_dim_ == 0 || kv_dim_ == kv_dim);
-  kv_dim_ = kv_dim;
-  if (count <= values_.rows()) return;
-  size_t capacity = std::max(kKeyPanel, values_.rows());
+namespace {
+
+void store_as(float value, float& target) { target = value; }
+// Exact: it is a bf16 already.
+void store_as(float value, BF16& target) {
+  target.bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+}
+float load_from(float value) { return value; }
+float load_from(BF16 value) { return f32_from_bf16(value); }
+void round_for(float /*target*/, float& /*value*/) {}
+void round_for(BF16 /*target*/, float& value) { value = f32_from_bf16(bf16_from_f32(value)); }
+
+}  // namespace
+
+void KvRows::reserve(size_t count, const KvFormat& format) {
+  PLUMB_CHECK(capacity_ == 0 || format_ == format);
+  format_ = format;
+  if (count <= capacity_) return;
+  size_t capacity = std::max(kKeyPanel, capacity_);
   while (capacity < count) capacity *= 2;
-  Mat<float> keys(capacity / kKeyPanel, kv_dim * kKeyPanel), values(capacity, kv_dim);
-  std::copy(keys_.data(), keys_.data() + keys_.size(), keys.data());
-  std::copy(values_.data(), values_.data() + values_.size(), values.data());
-  keys_ = std::move(keys);
-  values_ = std::move(values);
+  visit(*this, [&](auto& store) {
+    std::remove_reference_t<decltype(store)> grown;
+    grown.keys = {format.n_heads * capacity / kKeyPanel, format.head_dim * kKeyPanel};
+    grown.values = {format.n_heads * capacity, format.head_dim};
+    const size_t kept = capacity_ * format.head_dim;
+    for (size_t head = 0; head < format.n_heads && kept > 0; ++head) {
+      std::copy_n(store.keys.row(head * capacity_ / kKeyPanel), kept,
+                  grown.keys.row(head * capacity / kKeyPanel));
+      std::copy_n(store.values.row(head * capacity_), kept, grown.values.row(head * capacity));
+    }
+    store = std::move(grown);
+  });
+  capacity_ = capacity;
 }
 
 void KvRows::put(size_t row, std::span<const float> key, std::span<const float> value) {
-  PLUMB_CHECK(row < values_.rows() && key.size() == kv_dim_ && value.size() == kv_dim_);
-  put_key(keys_.data(), kv_dim_, row, key);
-  std::copy(value.begin(), value.end(), values_.row(row));
+  PLUMB_CHECK(row < capacity_ && key.size() == format_.kv_dim() &&
+              value.size() == format_.kv_dim());
+  const size_t d = format_.head_dim;
+  visit(*this, [&](auto& store) {
+    for (size_t head = 0; head < format_.n_heads; ++head) {
+      auto* to_key = key_of(store, head, row);
+      auto* to_value = value_of(store, head, row);
+      for (size_t c = 0; c < d; ++c) store_as(key[head * d + c], to_key[c * kKeyPanel]);
+      for (size_t c = 0; c < d; ++c) store_as(value[head * d + c], to_value[c]);
+    }
+  });
 }
 
 void KvRows::copy(size_t row, const KvRows& source, size_t from) {
-  PLUMB_CHECK(row < values_.rows() && from < source.values_.rows() && kv_dim_ == source.kv_dim_);
-  float* to_key = keys_.row(row / kKeyPanel) + row % kKeyPanel;
-  const float* from_key = source.keys_.row(from / kKeyPanel) + from % kKeyPanel;
-  for (size_t c = 0; c < kv_dim_; ++c) to_key[c * kKeyPanel] = from_key[c * kKeyPanel];
-  std::copy(source.values_.row(from), source.values_.row(from) + kv_dim_, values_.row(row));
+  PLUMB_CHECK(row < capacity_ && from < source.capacity_ && format_ == source.format_);
+  const size_t d = format_.head_dim;
+  const auto copy_heads = [&](auto& to, const auto& of) {
+    for (size_t head = 0; head < format_.n_heads; ++head) {
+      auto* to_key = key_of(to, head, row);
+      const auto* from_key = source.key_of(of, head, from);
+      for (size_t c = 0; c < d; ++c) to_key[c * kKeyPanel] = from_key[c * kKeyPanel];
+      std::copy_n(source.value_of(of, head, from), d, value_of(to, head, row));
+    }
+  };
+  if (format_.rounded)
+    copy_heads(rounded_, source.rounded_);
+  else
+    copy_heads(exact_, source.exact_);
 }
 
 void KvRows::blend(size_t row, std::span<const float> key, std::span<const float> value,
                    int count) {
-  PLUMB_CHECK(row < values_.rows() && key.size() == kv_dim_ && value.size() == kv_dim_);
+  PLUMB_CHECK(row < capacity_ && key.size() == format_.kv_dim() &&
+              value.size() == format_.kv_dim());
+  const size_t d = format_.head_dim;
   const auto n = static_cast<float>(count);
-  float* mean_key = keys_.row(row / kKeyPanel) + row % kKeyPanel;
-  float* mean_value = values_.row(row);
-  for (size_t c = 0; c < kv_dim_; ++c) {
-    mean_key[c * kKeyPanel] += (key[c] - mean_key[c * kKeyPanel]) / n;
-    mean_value[c] += (value[c] - mean_value[c]) / n;
+  const auto towards = [n](float next, auto& mean) {
+    float moved = load_from(mean) + (next - load_from(mean)) / n;
+    round_for(mean, moved);
+    store_as(moved, mean);
+  };
+  visit(*this, [&](auto& store) {
+    for (size_t head = 0; head < format_.n_heads; ++head)
+      for (size_t c = 0; c < d; ++c) {
+        towards(key[head * d + c], key_of(store, head, row)[c * kKeyPanel]);
+        towards(value[head * d + c], value_of(store, head, row)[c]);
+      }
+  });
+}
+
+KvView KvRows::view() const {
+  KvView view;
+  view.kv_dim = view.value_stride = format_.kv_dim();
+  // One head alone lies as heads side by side would.
+  view.head_rows = format_.n_heads > 1 ? capacity_ : 0;
+  if (format_.rounded) {
+    view.rounded_keys = rounded_.keys.data();
+    view.rounded_values = rounded_.values.data();
+  } else {
+    view.keys = exact_.keys.data();
+    view.values = exact_.values.data();
   }
+  return view;
 }
 
 void KvSlot::write(int pos, std::span<const float> key, std::span<const float> value) {
-  kv_dim_ = key.size();
-  rows_.reserve(static_cast<size_t>(pos) + 1, kv_dim_);
+  rows_.reserve(static_cast<size_t>(pos) + 1, format_);
   rows_.put(static_cast<size_t>(pos), key, value);
   mark(pos, true);
 }
@@ -58,7 +121,7 @@ void KvSlot::average(int pos, std::span<const float> key, std::span<const float>
 
 void KvSlot::fill(int pos, const KvSlot& source) {
   PLUMB_CHECK(!has(pos) && source.has(pos));
-  rows_.reserve(static_cast<size_t>(pos) + 1, source.kv_dim_);
+  rows_.reserve(static_cast<size_t>(pos) + 1, format_);
   rows_.copy(static_cast<size_t>(pos), source.rows_, static_cast<size_t>(pos));
 }
 

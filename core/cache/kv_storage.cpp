@@ -4,16 +4,16 @@
 
 namespace plumb {
 
-KvCache::KvCache(LayerCounts layers, size_t kv_dim, std::shared_ptr<const KvPolicy> policy,
-                 GatherMode mode)
-    : layers_(layers), kv_dim_(kv_dim), policy_(std::move(policy)), mode_(mode) {
-  slots_.resize(static_cast<size_t>(layers.n_coda + layers.n_prelude));
+KvCache::KvCache(LayerCounts layers, const KvFormat& format,
+                 std::shared_ptr<const KvPolicy> policy, GatherMode mode)
+    : layers_(layers), format_(format), policy_(std::move(policy)), mode_(mode) {
+  slots_.resize(static_cast<size_t>(layers.n_coda + layers.n_prelude), KvSlot(format));
 }
 
 KvSlot& KvCache::slot_at(int slot) {
   const int index = slot + layers_.n_coda;
   PLUMB_CHECK(index >= 0);
-  if (index >= static_cast<int>(slots_.size())) slots_.resize(static_cast<size_t>(index) + 1);
+  if (index >= static_cast<int>(slots_.size())) slots_.resize(static_cast<size_t>(index) + 1, KvSlot(format_));
   return slots_[static_cast<size_t>(index)];
 }
 
@@ -101,7 +101,7 @@ Result<KvRead> KvCache::gather(const KvCall& call, const KvPlan& plan, Gathered&
   std::vector<int>& positions = kept.positions;
   positions.erase(std::lower_bound(positions.begin(), positions.end(), kept.valid_end),
                   positions.end());
-  kept.rows.reserve(positions.size() + static_cast<size_t>(end - kept.valid_end), kv_dim_);
+  kept.rows.reserve(positions.size() + static_cast<size_t>(end - kept.valid_end), format_);
   for (int pos = kept.valid_end; pos < end; ++pos) {
     const size_t row = positions.size();
     if (!own_stored && pos >= call.first_pos) {
@@ -147,7 +147,7 @@ void KvCache::note_replaced(int slot, int pos, int step) {
   Written w{slot, pos, step, has(slot, pos), 0};
   if (w.had) {
     w.row = n_ahead_rows_++;
-    ahead_rows_.reserve(n_ahead_rows_, kv_dim_);
+    ahead_rows_.reserve(n_ahead_rows_, format_);
     ahead_rows_.copy(w.row, slot_at(slot).rows(), static_cast<size_t>(pos));
   }
   written_.push_back(w);
@@ -155,7 +155,7 @@ void KvCache::note_replaced(int slot, int pos, int step) {
 
 void KvCache::note_coda(int slot, int pos, int step) {
   const size_t row = n_ahead_rows_++;
-  ahead_rows_.reserve(n_ahead_rows_, kv_dim_);
+  ahead_rows_.reserve(n_ahead_rows_, format_);
   ahead_rows_.copy(row, slot_at(slot).rows(), static_cast<size_t>(pos));
   written_.push_back({slot, pos, step, true, row});
 }
@@ -199,6 +199,6 @@ size_t KvCache::entries() const {
   return count;
 }
 
-size_t KvCache::bytes() const { return entries() * 2 * kv_dim_ * sizeof(float); }
+size_t KvCache::bytes() const { return entries() * format_.bytes(); }
 
 }  // namespace plumb

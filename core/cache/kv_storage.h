@@ -30,7 +30,7 @@ enum class GatherMode : uint8_t { kIncremental, kFromScratch };
 
 class KvCache : public SequenceCache, private KvPresence {
  public:
-  KvCache(LayerCounts layers, size_t kv_dim, std::shared_ptr<const KvPolicy> policy,
+  KvCache(LayerCounts layers, const KvFormat& format, std::shared_ptr<const KvPolicy> policy,
           GatherMode mode = GatherMode::kIncremental);
 
   // Stores rows for positions pos0 .. pos0 + rows - 1 and returns what those rows may attend to:
@@ -51,10 +51,12 @@ class KvCache : public SequenceCache, private KvPresence {
   void extend(std::span<const int32_t> ids) override;
 
   Status truncate(int length) override;
-  // 2 * kv_dim * 4 bytes for every (slot, position) present.
+  // KvFormat::bytes() for every (slot, position) present.
   size_t bytes() const override;
   size_t entries() const;
   const KvPolicy& policy() const { return *policy_; }
+  // Whether append() wants keys and values rounded to bf16.
+  bool rounded() const { return format_.rounded; }
   // Rows copied for reads with missing positions, since the beginning: what gathering costs.
   int64_t rows_gathered() const { return rows_gathered_; }
 
@@ -90,7 +92,7 @@ class KvCache : public SequenceCache, private KvPresence {
                         MatView<const float> keys, MatView<const float> values);
 
   LayerCounts layers_;
-  size_t kv_dim_;
+  KvFormat format_;
   std::shared_ptr<const KvPolicy> policy_;
   GatherMode mode_;
   std::vector<KvSlot> slots_;       // slot s at index s + n_coda

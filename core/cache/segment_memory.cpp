@@ -47,7 +47,7 @@ void SegmentMemory::forget_before(int pos) {
     KvRows moved;
     for (size_t row = 0; row < n_rows; ++row) {
       if (n_keys_[row + dropped] <= step) continue;
-      moved.reserve(n_rows, shape_.kv_dim);
+      moved.reserve(n_rows, {1, shape_.kv_dim});
       moved.copy(row, steps_[step], row + dropped);
     }
     steps_[step] = std::move(moved);
@@ -89,7 +89,7 @@ void SegmentMemory::put(int step, int pos, std::span<const float> key, std::span
   const size_t row = index_of(pos);
   PLUMB_CHECK(pos >= first_visible_ && row < n_keys_.size() && n_keys_[row] == step);
   KvRows& rows = steps_[static_cast<size_t>(step)];
-  rows.reserve(n_keys_.size(), shape_.kv_dim);
+  rows.reserve(n_keys_.size(), {1, shape_.kv_dim});
   rows.put(row, key, value);
   ++n_keys_[row];
 }
@@ -98,7 +98,7 @@ void SegmentMemory::repeat(int step, int pos) {
   const size_t row = index_of(pos);
   PLUMB_CHECK(step > 0 && row < n_keys_.size() && n_keys_[row] == step);
   KvRows& rows = steps_[static_cast<size_t>(step)];
-  rows.reserve(n_keys_.size(), shape_.kv_dim);
+  rows.reserve(n_keys_.size(), {1, shape_.kv_dim});
   rows.copy(row, steps_[static_cast<size_t>(step) - 1], row);
   ++n_keys_[row];
 }

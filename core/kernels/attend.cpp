@@ -33,9 +33,18 @@ using V = hn::Vec<D>;
 constexpr size_t kLanes = HWY_MAX_BYTES / 4 < 16 ? HWY_MAX_BYTES / 4 : 16;
 constexpr size_t kVectors = 16 / kLanes;
 
+HWY_INLINE V load(const float* at) { return hn::LoadU(D(), at); }
+HWY_INLINE V load(const BF16* at) {
+  const D d;
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, D> du16;
+  const auto half = hn::LoadU(du16, reinterpret_cast<const uint16_t*>(at));
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, half)));
+}
+
 // scores[r][panel * 16 + lane] for MR rows and NP panels from `panel` on.
-template <size_t MR, size_t NP>
-HWY_INLINE void score_tile(const float* const* queries, const float* keys, size_t panel_stride,
+template <size_t MR, size_t NP, class T>
+HWY_INLINE void score_tile(const float* const* queries, const T* keys, size_t panel_stride,
                            size_t head_dim, float scale, float* const* scores, size_t panel) {
   const D d;
   V sum[MR][NP][kVectors];
@@ -55,7 +64,7 @@ HWY_INLINE void score_tile(const float* const* queries, const float* keys, size_
       V k[kVectors];
       PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
-        k[v] = hn::LoadU(d, keys + (panel + p) * panel_stride + c * 16 + v * kLanes);
+        k[v] = load(keys + (panel + p) * panel_stride + c * 16 + v * kLanes);
       PLUMB_UNROLL
       for (size_t r = 0; r < MR; ++r) {
         const V q = hn::Set(d, queries[r][c]);
@@ -109,8 +118,8 @@ struct OwnRows {
 };
 
 // out[r][c] = (sum over keys of weight * value[c]) * inverse[r], NV vectors of columns at once.
-template <size_t MR, size_t NV>
-HWY_INLINE void value_tile(float* const* weights, const float* values, size_t stride, size_t begin,
+template <size_t MR, size_t NV, class T>
+HWY_INLINE void value_tile(float* const* weights, const T* values, size_t stride, size_t begin,
                            size_t end, const OwnRows& own, const float* inverse, float* const* out,
                            size_t column) {
   const D d;
@@ -127,7 +136,7 @@ HWY_INLINE void value_tile(float* const* weights, const float* values, size_t st
       for (size_t v = 0; v < NV; ++v) hwy::Prefetch(values + (j + kAhead) * stride + column + v * kLanes);
     }
     PLUMB_UNROLL
-    for (size_t v = 0; v < NV; ++v) value[v] = hn::LoadU(d, values + j * stride + column + v * kLanes);
+    for (size_t v = 0; v < NV; ++v) value[v] = load(values + j * stride + column + v * kLanes);
     PLUMB_UNROLL
     for (size_t r = 0; r < MR; ++r) {
       const V w = hn::Set(d, weights[r][j]);
@@ -150,10 +159,12 @@ HWY_INLINE void value_tile(float* const* weights, const float* values, size_t st
       hn::StoreU(hn::Mul(sum[r][v], hn::Set(d, inverse[r])), d, out[r] + column + v * kLanes);
 }
 
-template <size_t MR>
-void head_rows(const float* const* queries, float* const* out, const float* keys,
-               size_t panel_stride, const float* values, size_t value_stride, size_t head_dim,
-               float scale, const size_t* begins, const size_t* ends, const OwnRows& own,
+HWY_INLINE float widened(float x) { return x; }
+HWY_INLINE float widened(BF16 x) { return f32_from_bf16(x); }
+
+template <size_t MR, class T>
+void head_rows(const float* const* queries, float* const* out, const KvHead<T>& kv,
+               size_t head_dim, float scale, const size_t* begins, const size_t* ends, const OwnRows& own,
                float* const* scores) {
   const size_t begin = *std::min_element(begins, begins + MR);
   const size_t end = *std::max_element(ends, ends + MR);
@@ -162,9 +173,9 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
   // As many sums as hide the latency of a multiply-add and still fit the registers.
   constexpr size_t kWide = MR == 1 || kVectors == 1 ? 4 : MR == 2 ? 2 : 1;
   for (; panel + kWide <= last; panel += kWide)
-    score_tile<MR, kWide>(queries, keys, panel_stride, head_dim, scale, scores, panel);
+    score_tile<MR, kWide>(queries, kv.keys, kv.panel_step, head_dim, scale, scores, panel);
   for (; panel < last; ++panel)
-    score_tile<MR, 1>(queries, keys, panel_stride, head_dim, scale, scores, panel);
+    score_tile<MR, 1>(queries, kv.keys, kv.panel_step, head_dim, scale, scores, panel);
   const size_t in_cache = own.keys != nullptr ? end - 1 : end;
   for (size_t r = 0; r < MR && own.keys != nullptr; ++r) {
     float score = 0;
@@ -182,7 +193,7 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
   size_t column = 0;
   const auto take_columns = [&]<size_t kColumns>() HWY_ATTR {
     for (; column + kColumns * kLanes <= head_dim; column += kColumns * kLanes)
-      value_tile<MR, kColumns>(scores, values, value_stride, begin, in_cache, own, inverse, out,
+      value_tile<MR, kColumns>(scores, kv.values, kv.value_step, begin, in_cache, own, inverse, out,
                                column);
   };
   if constexpr (MR == 1) take_columns.template operator()<8>();
@@ -193,7 +204,7 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
     for (size_t r = 0; r < MR; ++r) {
       float sum = 0;
       for (size_t j = begin; j < in_cache; ++j)
-        sum = std::fma(scores[r][j], values[j * value_stride + column], sum);
+        sum = std::fma(scores[r][j], widened(kv.values[j * kv.value_step + column]), sum);
       if (own.values != nullptr) sum = std::fma(scores[r][in_cache], own.values[r][column], sum);
       out[r][column] = sum * inverse[r];
     }
@@ -201,12 +212,12 @@ void head_rows(const float* const* queries, float* const* out, const float* keys
 
 // Query heads [task.head, + task.n_heads) of one key-value head, rows [task.row, + task.n_rows):
 // all of them read the same keys, so they go four at a time whatever they are.
-void attend_heads(const AttentionShape& shape, const AttentionJob& job, const AttentionTask& task,
-                  float* scratch, size_t scratch_stride) {
+template <class T>
+void attend_heads_of(const AttentionShape& shape, const AttentionJob& job,
+                     const AttentionTask& task, float* scratch, size_t scratch_stride) {
   const size_t kv_head = task.head / (shape.n_heads / shape.n_kv_heads);
-  const float* keys = job.kv.keys + kv_head * shape.head_dim * 16;
-  const float* values = job.kv.values + kv_head * shape.head_dim;
-  const size_t panel_stride = job.kv.kv_dim * 16, total = task.n_rows * task.n_heads;
+  const KvHead<T> kv = head_of<T>(job.kv, kv_head, shape.head_dim);
+  const size_t total = task.n_rows * task.n_heads;
   for (size_t done = 0; done < total;) {
     const size_t count = total - done >= 4 ? 4 : total - done >= 2 ? 2 : 1;
     const float* queries[4];
@@ -228,11 +239,18 @@ void attend_heads(const AttentionShape& shape, const AttentionJob& job, const At
       own_values[i] = job.own_values.row(t) + kv_head * shape.head_dim;
     }
     const OwnRows own = job.alternatives() ? OwnRows{own_keys, own_values} : OwnRows{};
-    const auto run = count == 4 ? head_rows<4> : count == 2 ? head_rows<2> : head_rows<1>;
-    run(queries, out, keys, panel_stride, values, job.kv.value_stride, shape.head_dim, shape.scale,
-        begins, ends, own, scores);
+    const auto run = count == 4 ? head_rows<4, T> : count == 2 ? head_rows<2, T> : head_rows<1, T>;
+    run(queries, out, kv, shape.head_dim, shape.scale, begins, ends, own, scores);
     done += count;
   }
+}
+
+void attend_heads(const AttentionShape& shape, const AttentionJob& job, const AttentionTask& task,
+                  float* scratch, size_t scratch_stride) {
+  if (job.kv.rounded_keys != nullptr)
+    attend_heads_of<BF16>(shape, job, task, scratch, scratch_stride);
+  else
+    attend_heads_of<float>(shape, job, task, scratch, scratch_stride);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -277,39 +295,58 @@ void put_key(float* keys, size_t kv_dim, size_t pos, std::span<const float> key)
   for (size_t c = 0; c < kv_dim; ++c) target[c * 16] = key[c];
 }
 
-void attend_reference(const AttentionShape& shape, const AttentionJob& job) {
-  const size_t d = shape.head_dim, kv_dim = job.kv.kv_dim;
+namespace {
+
+template <class T>
+void reference_of(const AttentionShape& shape, const AttentionJob& job) {
+  const auto widen = [](T x) {
+    if constexpr (std::is_same_v<T, BF16>)
+      return static_cast<double>(f32_from_bf16(x));
+    else
+      return static_cast<double>(x);
+  };
+  const size_t d = shape.head_dim;
   Mat<float> result(job.queries.rows(), job.queries.cols());
   for (size_t t = 0; t < job.queries.rows(); ++t)
     for (size_t h = 0; h < shape.n_heads; ++h) {
       const size_t kv_head = h / (shape.n_heads / shape.n_kv_heads);
+      const KvHead<T> kv = head_of<T>(job.kv, kv_head, d);
       const size_t end = job.end_of_row(t);
       const size_t begin = first_key_of(job, end);
+      const auto is_own = [&](size_t j) { return job.alternatives() && j + 1 == end; };
+      const auto key = [&](size_t j, size_t c) {
+        return is_own(j) ? static_cast<double>(job.own_keys(t, kv_head * d + c))
+                         : widen(kv.keys[j / 16 * kv.panel_step + c * 16 + j % 16]);
+      };
+      const auto value_of = [&](size_t j, size_t c) {
+        return is_own(j) ? static_cast<double>(job.own_values(t, kv_head * d + c))
+                         : widen(kv.values[j * kv.value_step + c]);
+      };
       std::vector<double> weights(end, 0.0);
       double largest = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = begin; j < end; ++j) {
         double score = 0;
-        const bool own = job.alternatives() && j + 1 == end;
         for (size_t c = 0; c < d; ++c)
-          score += static_cast<double>(job.queries(t, h * d + c)) *
-                   (own ? job.own_keys(t, kv_head * d + c)
-                        : job.kv.keys[j / 16 * kv_dim * 16 + (kv_head * d + c) * 16 + j % 16]);
-        weights[j] = score * shape.scale;
+          score += static_cast<double>(job.queries(t, h * d + c)) * key(j, c);
+        weights[j] = score * static_cast<double>(shape.scale);
         largest = std::max(largest, weights[j]);
       }
       for (size_t j = begin; j < end; ++j) sum += weights[j] = std::exp(weights[j] - largest);
       for (size_t c = 0; c < d; ++c) {
         double value = 0;
-        for (size_t j = begin; j < end; ++j) {
-          const bool own = job.alternatives() && j + 1 == end;
-          value += weights[j] * (own ? job.own_values(t, kv_head * d + c)
-                                     : job.kv.values[j * job.kv.value_stride + kv_head * d + c]);
-        }
+        for (size_t j = begin; j < end; ++j) value += weights[j] * value_of(j, c);
         result(t, h * d + c) = static_cast<float>(value / sum);
       }
     }
   for (size_t t = 0; t < result.rows(); ++t)
     std::copy(result.row(t), result.row(t) + result.cols(), job.out.row(t));
+}
+
+}  // namespace
+
+void attend_reference(const AttentionShape& shape, const AttentionJob& job) {
+  if (job.kv.rounded_keys != nullptr) return reference_of<BF16>(shape, job);
+  reference_of<float>(shape, job);
 }
 
 }  // namespace plumb

@@ -1,7 +1,7 @@
 // Softmax attention of a few query rows over keys and values kept in panels.
 //
-// Keys lie in panels of 16 positions, panel[kv_dim][16], so that one load serves 16 scores; values
-// lie row by row, [position][value_stride]. A score is one chain of fused multiply-adds over the head in
+// Keys lie in panels of 16 positions, so that one load serves 16 scores; values lie row by row. A
+// score is one chain of fused multiply-adds over the head in
 // order; a weighted value is one chain over the keys in order. So the bits of an output depend
 // neither on threads nor on how many queries are computed together, and a query over a cache gets
 // what the same query gets in a whole pass.
@@ -9,8 +9,10 @@
 
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <vector>
 
+#include "core/base/dtype.h"
 #include "core/base/mat.h"
 #include "core/parallel/team.h"
 
@@ -23,7 +25,36 @@ struct KvView {
   const float* values = nullptr;  // [n][value_stride]
   size_t kv_dim = 0;              // n_kv_heads * head_dim
   size_t value_stride = 0;        // floats between the values of two positions; >= kv_dim
+  // Not 0: every head has its own keys, [head_rows / 16][head_dim][16], and values, [head_rows]
+  // [head_dim], and the heads follow each other, so that reading one is reading on.
+  size_t head_rows = 0;
+  // Instead of the above where keys and values are kept in bf16.
+  const BF16* rounded_keys = nullptr;
+  const BF16* rounded_values = nullptr;
 };
+
+// One head of it, in f32 or BF16.
+template <class T>
+struct KvHead {
+  const T* keys;       // panel p at p * panel_step: [head_dim][16]
+  size_t panel_step;
+  const T* values;     // position j at j * value_step: [head_dim]
+  size_t value_step;
+};
+template <class T>
+KvHead<T> head_of(const KvView& kv, size_t head, size_t head_dim) {
+  const bool apart = kv.head_rows > 0;
+  KvHead<T> one{nullptr, (apart ? head_dim : kv.kv_dim) * kKeyPanel, nullptr,
+                apart ? head_dim : kv.value_stride};
+  if constexpr (std::is_same_v<T, BF16>)
+    one.keys = kv.rounded_keys, one.values = kv.rounded_values;
+  else
+    one.keys = kv.keys, one.values = kv.values;
+  if (one.keys == nullptr) return one;
+  one.keys += head * head_dim * (apart ? kv.head_rows : kKeyPanel);
+  one.values += head * head_dim * (apart ? kv.head_rows : 1);
+  return one;
+}
 
 struct AttentionShape {
   size_t n_heads = 0;

@@ -47,7 +47,7 @@ struct RoundedHeads {
 
 void round_cache(const RoundedHeads& heads, const RoundedJob& rounded, size_t kv_head, size_t chunk) {
   const AttentionJob& job = *rounded.job;
-  HeadSource source{job.kv, kv_head * heads.shape.head_dim, heads.shape.head_dim,
+  HeadSource source{job.kv, kv_head, heads.shape.head_dim,
                     first_key_of(job, job.n_before + 1), job.n_before + job.queries.rows()};
   const size_t from = chunk * kKeysPerTask, to = std::min(rounded.n_keys, from + kKeysPerTask);
   round_keys(source, rounded.first + from, rounded.first + to, heads.depth,

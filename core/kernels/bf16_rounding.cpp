@@ -48,6 +48,15 @@ PLUMB_ROUND inline void round_pairs(__m512 even, __m512 odd, __m512i order, BF16
   _mm512_storeu_si512(target, _mm512_permutexvar_epi16(order, both));
 }
 
+// The same of rows that are bf16 already.
+PLUMB_ROUND inline void join_pairs(const BF16* even, __mmask16 even_lanes, const BF16* odd,
+                                   __mmask16 odd_lanes, __m512i order, BF16* target) {
+  const __m512i both =
+      _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_maskz_loadu_epi16(even_lanes, even)),
+                         _mm256_maskz_loadu_epi16(odd_lanes, odd), 1);
+  _mm512_storeu_si512(target, _mm512_permutexvar_epi16(order, both));
+}
+
 // 2^x, off by less than 2e-7 of itself; exactly 0 from -200 down. The polynomial interpolates 2^f
 // at the Chebyshev nodes of [-1/2, 1/2].
 PLUMB_ROUND inline __m512 exp2_of(__m512 x) {
@@ -81,17 +90,23 @@ PLUMB_ROUND inline float largest_of(const float* scores, size_t n) {
 PLUMB_ROUND void round_keys(const HeadSource& head, size_t from, size_t to, size_t depth,
                             BF16* target) {
   const __m512i order = pair_order();
+  const bool rounded = head.kv.rounded_keys != nullptr;
+  const KvHead<float> exact = head_of<float>(head.kv, head.head, head.head_dim);
+  const KvHead<BF16> kept = head_of<BF16>(head.kv, head.head, head.head_dim);
   for (size_t j = from; j < to; j += kKeyPanel) {
     // A panel that holds no key need not exist; one that holds some has sixteen columns of which
     // only the scores of those that are seen are looked at.
     const bool exists = j < head.end;
-    const float* panel = head.kv.keys + (j * head.kv.kv_dim + head.column * kKeyPanel);
+    const size_t panel = j / kKeyPanel * exact.panel_step;
     for (size_t c = 0; c < depth; c += 2, target += 32) {
-      const auto load = [&](size_t row) PLUMB_ROUND {
-        return exists && row < head.head_dim ? _mm512_loadu_ps(panel + row * kKeyPanel)
-                                             : _mm512_setzero_ps();
-      };
-      round_pairs(load(c), load(c + 1), order, target);
+      const __mmask16 even = exists && c < head.head_dim ? 0xFFFF : 0;
+      const __mmask16 odd = exists && c + 1 < head.head_dim ? 0xFFFF : 0;
+      const size_t at = panel + c * kKeyPanel;
+      if (rounded)
+        join_pairs(kept.keys + at, even, kept.keys + at + kKeyPanel, odd, order, target);
+      else
+        round_pairs(_mm512_maskz_loadu_ps(even, exact.keys + at),
+                    _mm512_maskz_loadu_ps(odd, exact.keys + at + kKeyPanel), order, target);
     }
   }
 }
@@ -99,17 +114,24 @@ PLUMB_ROUND void round_keys(const HeadSource& head, size_t from, size_t to, size
 PLUMB_ROUND void round_values(const HeadSource& head, size_t from, size_t to, size_t panel_stride,
                               BF16* target) {
   const __m512i order = pair_order();
+  const bool rounded = head.kv.rounded_values != nullptr;
+  const KvHead<float> exact = head_of<float>(head.kv, head.head, head.head_dim);
+  const KvHead<BF16> kept = head_of<BF16>(head.kv, head.head, head.head_dim);
+  const size_t step = exact.value_step;
   for (size_t j = from; j < to; j += 2, target += 32) {
-    const float* row = head.kv.values + j * head.kv.value_stride + head.column;
     // A weight of 0 does not hide a value that is no number: what nobody sees is 0 itself.
     const bool even = j >= head.first && j < head.end;
     const bool odd = j + 1 >= head.first && j + 1 < head.end;
     for (size_t c = 0; c < head.head_dim; c += 16) {
       const __mmask16 lanes = first_lanes(head.head_dim - c);
-      const __m512 a = _mm512_maskz_loadu_ps(even ? lanes : __mmask16{0}, row + c);
-      const __m512 b =
-          _mm512_maskz_loadu_ps(odd ? lanes : __mmask16{0}, row + head.kv.value_stride + c);
-      round_pairs(a, b, order, target + c / 16 * panel_stride);
+      const __mmask16 a = even ? lanes : __mmask16{0}, b = odd ? lanes : __mmask16{0};
+      const size_t at = j * step + c;
+      BF16* pair = target + c / 16 * panel_stride;
+      if (rounded)
+        join_pairs(kept.values + at, a, kept.values + at + step, b, order, pair);
+      else
+        round_pairs(_mm512_maskz_loadu_ps(a, exact.values + at),
+                    _mm512_maskz_loadu_ps(b, exact.values + at + step), order, pair);
     }
   }
 }

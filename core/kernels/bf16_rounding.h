@@ -15,7 +15,7 @@ namespace plumb {
 // `first` on are written in the layout of packed weights, those outside as zeros.
 struct HeadSource {
   KvView kv;
-  size_t column = 0, head_dim = 0;
+  size_t head = 0, head_dim = 0;
   size_t first = 0, end = 0;
 };
 

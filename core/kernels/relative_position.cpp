@@ -78,7 +78,7 @@ void attend_relative(Team& team, const AttentionShape& shape, const RelativeTerm
   PLUMB_CHECK(terms.content_bias.size() == width && terms.position_bias.size() == width);
   size_t n_rows = 0;
   for (const AttentionJob& job : jobs) {
-    PLUMB_CHECK(job.kv.kv_dim == width);
+    PLUMB_CHECK(job.kv.kv_dim == width && job.kv.head_rows == 0 && job.kv.keys != nullptr);
     n_rows += job.queries.rows();
   }
   team.run(n_rows * shape.n_heads, [&](size_t part) {

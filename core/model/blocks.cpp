@@ -26,8 +26,8 @@ void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> lo
 Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
                                                      AttentionWorkspace& scratch, const Place& place,
                                                      MatView<const float> queries,
-                                                     MatView<const float> keys,
-                                                     MatView<const float> values, MatView<float> out) {
+                                                     MatView<float> keys, MatView<float> values,
+                                                     MatView<float> out) {
   scratch.jobs.clear();
   if (scratch.keys.size() < batch.groups.size()) scratch.keys.resize(batch.groups.size());
   for (size_t g = 0; g < batch.groups.size(); ++g) {
@@ -38,6 +38,14 @@ Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspa
     size_t first_row = group.first_row, n_rows = group.n_rows;
     if (group.cache != nullptr) {
       auto& cache = static_cast<KvCache&>(*group.cache);
+      if (cache.rounded()) {
+        for_row_chunks(*workspace.team, group.n_rows, [&](size_t first, size_t count) {
+          for (size_t i = first; i < first + count; ++i) {
+            round_to_bf16(group_keys.row_span(i));
+            round_to_bf16(group_values.row_span(i));
+          }
+        });
+      }
       Place here = place;
       if (place.stage != Stage::kPrelude) here.step = group.step;
       PLUMB_ASSIGN(const KvRead read, cache.append(here, group.first_pos, group_keys, group_values));

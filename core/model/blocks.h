@@ -40,12 +40,12 @@ struct AttentionWorkspace {
 
 // Stores the rows of each group and says where they may look: one job a group, but groups that
 // follow each other with one cache are one token at several depths, and one job. Each replaces the
-// cache's rows of the one before.
+// cache's rows of the one before. Keys and values are rounded where their cache keeps bf16.
 Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
                                                      AttentionWorkspace& scratch, const Place& place,
                                                      MatView<const float> queries,
-                                                     MatView<const float> keys,
-                                                     MatView<const float> values, MatView<float> out);
+                                                     MatView<float> keys, MatView<float> values,
+                                                     MatView<float> out);
 
 // Rotates `n_heads` heads of every row at its absolute position.
 void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,

@@ -54,6 +54,7 @@ void erf_attend(Team& team, const AttentionShape& shape, const ErfWeights& weigh
                 std::span<const AttentionJob> jobs, bool masked) {
   for (const AttentionJob& job : jobs) {
     PLUMB_CHECK(job.window == 0 && job.first_key == 0 && job.out.data() != job.queries.data());
+    PLUMB_CHECK(job.kv.head_rows == 0 && job.kv.keys != nullptr && !job.alternatives());
     const size_t n_rows = job.queries.rows();
     const bool sees_all = !masked && job.n_before > 0;
     team.run(n_rows, [&](size_t row) {

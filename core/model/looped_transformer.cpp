@@ -108,8 +108,9 @@ std::unique_ptr<Workspace> LoopedTransformer::make_workspace(Team& team) const {
 
 Result<std::unique_ptr<SequenceCache>> LoopedTransformer::make_cache(
     std::shared_ptr<const KvPolicy> policy) const {
-  const size_t kv_dim = attention_spec_.shape.n_kv_heads * attention_spec_.shape.head_dim;
-  return std::unique_ptr<SequenceCache>(std::make_unique<KvCache>(info_.layers, kv_dim, std::move(policy)));
+  // What --dtype bf16 multiplies with keys is rounded, so they are too: half of what decoding reads.
+  const KvFormat format{attention_spec_.shape.n_kv_heads, attention_spec_.shape.head_dim, adapter_.round_inputs};
+  return std::unique_ptr<SequenceCache>(std::make_unique<KvCache>(info_.layers, format, std::move(policy)));
 }
 
 Status LoopedTransformer::prelude(const Batch& batch, Workspace& workspace, MatView<float> injected) const {

@@ -77,7 +77,7 @@ Result<std::unique_ptr<SequenceCache>> SpikeWhale::make_cache(
   }
   const size_t kv_dim = attention_.shape.n_kv_heads * attention_.shape.head_dim;
   return std::unique_ptr<SequenceCache>(
-      std::make_unique<KvCache>(info_.layers, kv_dim, std::move(policy)));
+      std::make_unique<KvCache>(info_.layers, KvFormat{1, kv_dim}, std::move(policy)));
 }
 
 // ws.input <- what the branch reads of the streams; without hyper-connections there is one stream.

@@ -30,7 +30,7 @@ class CacheDriver {
 
   CacheDriver(const LayerCounts& layers, std::shared_ptr<const KvPolicy> policy,
               GatherMode mode = GatherMode::kIncremental)
-      : layers_(layers), cache_(layers, kDim, std::move(policy), mode) {}
+      : layers_(layers), cache_(layers, KvFormat{1, kDim}, std::move(policy), mode) {}
 
   int index_of(const Place& place) const {
     if (place.stage == Stage::kPrelude) return place.block;
