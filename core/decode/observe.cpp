@@ -74,7 +74,7 @@ void DepthBatch::exit_at(Flight& flight, size_t shown) {
   flight.done = true;
   flight.answer.reason = DepthReason::kRule;
   flight.chosen = shown;
-  if (flight.n() == 1) run_ahead_.exited(depth);
+  run_ahead_.exited(depth);
   if (flight.passed.empty()) return;
   if (depth < flight.depth) flight.call.cache->take_back_steps(depth);
   flight.depth = depth;

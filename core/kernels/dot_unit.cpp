@@ -32,10 +32,11 @@ PLUMB_DOTS inline __m512bh two_inputs(const BF16* x) {
   return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
 }
 
-// kRows rows by kPanels panels, all sums in registers. With kFetch, the panels after these are on
+// kRows rows by kPanels panels, all sums in registers. kFetch panels, the first at `fetch`, are on
 // their way to L2 when it is done.
-template <size_t kRows, size_t kPanels, bool kFetch>
-PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel, float* y) {
+template <size_t kRows, size_t kPanels, size_t kFetch>
+PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel, float* y,
+                         const BF16* fetch) {
   __m512 sum[kRows][kPanels];
   PLUMB_UNROLL
   for (auto& row : sum) PLUMB_UNROLL
@@ -44,12 +45,11 @@ PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel
   for (size_t k = 0; k < p.depth; k += 2) {
     __m512bh weights[kPanels];
     PLUMB_UNROLL
-    for (size_t q = 0; q < kPanels; ++q) {
-      const BF16* here = panel + q * panel_step + k * 16;
-      weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(here));
-      if constexpr (kFetch)
-        _mm_prefetch(reinterpret_cast<const char*>(here + kPanels * panel_step), _MM_HINT_T1);
-    }
+    for (size_t q = 0; q < kPanels; ++q)
+      weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + q * panel_step + k * 16));
+    PLUMB_UNROLL
+    for (size_t q = 0; q < kFetch; ++q)
+      _mm_prefetch(reinterpret_cast<const char*>(fetch + q * panel_step + k * 16), _MM_HINT_T1);
     PLUMB_UNROLL
     for (size_t r = 0; r < kRows; ++r) {
       const __m512bh pair = two_inputs(x + r * p.depth + k);
@@ -71,12 +71,13 @@ PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel
 constexpr size_t kMostRows = 6;
 
 // One to six rows by kPanels panels.
-template <size_t kPanels, bool kFetch, size_t... kRow>
-void dot_rows(const PanelProduct& p, size_t row, size_t n_rows, size_t panel,
+template <size_t kPanels, size_t kFetch, size_t... kRow>
+void dot_rows(const PanelProduct& p, size_t row, size_t n_rows, size_t panel, const BF16* fetch,
               std::index_sequence<kRow...>) {
-  using Run = void (*)(const PanelProduct&, const BF16*, const BF16*, float*);
+  using Run = void (*)(const PanelProduct&, const BF16*, const BF16*, float*, const BF16*);
   static constexpr Run kRuns[] = {dot_tile<kRow + 1, kPanels, kFetch>...};
-  kRuns[n_rows - 1](p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * 16);
+  kRuns[n_rows - 1](p, p.x + row * p.depth, p.panel(panel), p.y + row * p.y_stride + panel * 16,
+                    fetch);
 }
 
 }  // namespace
@@ -90,20 +91,29 @@ void multiply_dots(const PanelProduct& product) {
   const size_t n_tiles = (product.n_rows + kMostRows - 1) / kMostRows;
   const size_t tall = (product.n_rows + n_tiles - 1) / n_tiles;  // 7 rows are 4 and 3, not 6 and 1
   const size_t wide = product.n_rows <= 2 ? 8 : 4;  // few rows need many sums to hide latency
-  // All rows pass by a few panels, which are fetched from afar once.
+  constexpr auto kAnyRows = std::make_index_sequence<kMostRows>();
+  // All rows pass by a few panels, and meanwhile the next few are fetched, one or two a tile of
+  // rows.
+  const size_t fetched = n_tiles <= 1 ? 0 : n_tiles <= 3 ? 2 : 1;
   for (size_t panel = 0; panel < product.n_panels;) {
     const bool whole = panel + wide <= product.n_panels;
+    const bool more = panel + 2 * wide <= product.n_panels;
+    size_t to_fetch = panel + wide;
     for (size_t row = 0; row < product.n_rows; row += tall) {
       const size_t n = std::min(tall, product.n_rows - row);
-      const bool last = row > 0 && row + n == product.n_rows;
+      const size_t fetch = more && to_fetch < panel + 2 * wide ? fetched : 0;
+      const BF16* next = product.panel(to_fetch);
+      to_fetch += fetch;
       if (!whole)
-        dot_rows<1, false>(product, row, n, panel, std::make_index_sequence<kMostRows>());
+        dot_rows<1, 0>(product, row, n, panel, nullptr, kAnyRows);
       else if (wide == 8)
-        dot_rows<8, false>(product, row, n, panel, std::make_index_sequence<2>());
-      else if (last)
-        dot_rows<4, true>(product, row, n, panel, std::make_index_sequence<kMostRows>());
+        dot_rows<8, 0>(product, row, n, panel, nullptr, std::make_index_sequence<2>());
+      else if (fetch == 2)
+        dot_rows<4, 2>(product, row, n, panel, next, kAnyRows);
+      else if (fetch == 1)
+        dot_rows<4, 1>(product, row, n, panel, next, kAnyRows);
       else
-        dot_rows<4, false>(product, row, n, panel, std::make_index_sequence<kMostRows>());
+        dot_rows<4, 0>(product, row, n, panel, nullptr, kAnyRows);
     }
     panel += whole ? wide : 1;
   }

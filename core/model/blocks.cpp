@@ -23,75 +23,110 @@ void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> lo
   bus->show(Tap::kEntropy, place, entropy);
 }
 
+namespace {
+
+// Stores the rows of groups [first, end), which share a cache.
+void store_run(const Batch& batch, size_t first, size_t end, const Place& place,
+               MatView<float> keys, MatView<float> values, AttentionWorkspace& scratch) {
+  for (size_t g = first; g < end; ++g) {
+    const Group& group = batch.groups[g];
+    auto& cache = static_cast<KvCache&>(*group.cache);
+    const auto group_keys = keys.rows_from(group.first_row, group.n_rows);
+    const auto group_values = values.rows_from(group.first_row, group.n_rows);
+    for (size_t i = 0; i < group.n_rows && cache.rounded(); ++i) {
+      round_to_bf16(group_keys.row_span(i));
+      round_to_bf16(group_values.row_span(i));
+    }
+    Place here = place;
+    if (place.stage != Stage::kPrelude) here.step = group.step;
+    scratch.reads[g] = cache.append(here, group.first_pos, group_keys, group_values);
+  }
+}
+
+// A whole sequence: its keys are put in panels here, its values are read where they are.
+KvView panels_of(Team& team, MatView<const float> keys, MatView<const float> values,
+                 Mat<float>& panels) {
+  const size_t kv_dim = keys.cols();
+  panels.resize((keys.rows() + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
+  for_row_chunks(
+      team, panels.rows(),
+      [&](size_t first, size_t count) {
+        const size_t end = std::min(keys.rows(), (first + count) * kKeyPanel);
+        for (size_t i = first * kKeyPanel; i < end; ++i)
+          put_key(panels.data(), kv_dim, i, keys.row_span(i));
+      },
+      1);
+  return {panels.data(), values.data(), kv_dim, values.stride()};
+}
+
+}  // namespace
+
 Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspace& workspace,
                                                      AttentionWorkspace& scratch, const Place& place,
                                                      MatView<const float> queries,
                                                      MatView<float> keys, MatView<float> values,
                                                      MatView<float> out) {
+  const std::vector<Group>& groups = batch.groups;
   scratch.jobs.clear();
-  if (scratch.keys.size() < batch.groups.size()) scratch.keys.resize(batch.groups.size());
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
-    const Group& group = batch.groups[g];
-    const auto group_keys = keys.rows_from(group.first_row, group.n_rows);
-    const auto group_values = values.rows_from(group.first_row, group.n_rows);
+  scratch.runs.clear();
+  scratch.reads.assign(groups.size(), std::nullopt);
+  if (scratch.keys.size() < groups.size()) scratch.keys.resize(groups.size());
+  for (size_t g = 0; g < groups.size(); ++g)
+    if (groups[g].cache != nullptr && (g == 0 || groups[g].cache != groups[g - 1].cache))
+      scratch.runs.push_back(g);
+  const auto end_of_run = [&](size_t g) {
+    while (g + 1 < groups.size() && groups[g + 1].cache == groups[g].cache) ++g;
+    return g + 1;
+  };
+  workspace.team->run(scratch.runs.size(), [&](size_t run) {
+    const size_t first = scratch.runs[run];
+    store_run(batch, first, end_of_run(first), place, keys, values, scratch);
+  });
+  for (size_t g = 0; g < groups.size();) {
+    const bool cached = groups[g].cache != nullptr;
+    const size_t end = cached ? end_of_run(g) : g + 1;
+    const size_t first_row = groups[g].first_row;
+    const size_t n_rows = groups[end - 1].first_row + groups[end - 1].n_rows - first_row;
     AttentionJob job;
-    size_t first_row = group.first_row, n_rows = group.n_rows;
-    if (group.cache != nullptr) {
-      auto& cache = static_cast<KvCache&>(*group.cache);
-      if (cache.rounded()) {
-        for_row_chunks(*workspace.team, group.n_rows, [&](size_t first, size_t count) {
-          for (size_t i = first; i < first + count; ++i) {
-            round_to_bf16(group_keys.row_span(i));
-            round_to_bf16(group_values.row_span(i));
-          }
-        });
-      }
-      Place here = place;
-      if (place.stage != Stage::kPrelude) here.step = group.step;
-      PLUMB_ASSIGN(const KvRead read, cache.append(here, group.first_pos, group_keys, group_values));
-      job.kv = read.view;
-      job.n_before = read.n_before;
-      if (g > 0 && batch.groups[g - 1].cache == group.cache) {
-        first_row = batch.groups[g - 1].first_row + 1 - scratch.jobs.back().queries.rows();
-        n_rows = group.first_row + 1 - first_row;
-        scratch.jobs.pop_back();
-        job.own_keys = keys.rows_from(first_row, n_rows);
-        job.own_values = values.rows_from(first_row, n_rows);
-      }
-    } else {
-      // A whole sequence: its keys are put in panels here, its values are read where they are.
-      Mat<float>& panels = scratch.keys[g];
-      const size_t kv_dim = keys.cols();
-      panels.resize((group.n_rows + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
-      for_row_chunks(*workspace.team, group.n_rows, [&](size_t first, size_t count) {
-        for (size_t i = first; i < first + count; ++i)
-          put_key(panels.data(), kv_dim, i, group_keys.row_span(i));
-      }, kKeyPanel);
-      job.kv = {panels.data(), group_values.data(), kv_dim, group_values.stride()};
-      job.n_before = 0;
-    }
     job.queries = queries.rows_from(first_row, n_rows);
     job.out = out.rows_from(first_row, n_rows);
+    if (cached) {
+      for (size_t i = g; i < end; ++i)
+        if (!scratch.reads[i]->ok()) return scratch.reads[i]->error();
+      job.kv = scratch.reads[end - 1]->value().view;
+      job.n_before = scratch.reads[end - 1]->value().n_before;
+    } else {
+      job.kv = panels_of(*workspace.team, keys.rows_from(first_row, n_rows),
+                         values.rows_from(first_row, n_rows), scratch.keys[g]);
+    }
+    if (end > g + 1) {
+      job.own_keys = keys.rows_from(first_row, n_rows);
+      job.own_values = values.rows_from(first_row, n_rows);
+    }
     scratch.jobs.push_back(job);
+    g = end;
   }
   return std::span<const AttentionJob>(scratch.jobs);
 }
 
 void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,
                RopeLayout layout, const RopeTable& table) {
-  for (const Group& group : batch.groups) {
-    for_row_chunks(team, group.n_rows, [&](size_t first, size_t count) {
-      thread_local std::vector<float> scratch;
-      scratch.resize(2 * table.half_dim());
-      for (size_t i = first; i < first + count; ++i) {
-        const float* cos = nullptr;
-        const float* sin = nullptr;
-        table.at(static_cast<size_t>(group.first_pos) + i, scratch, &cos, &sin);
-        apply_rope(rows.row_span(group.first_row + i), n_heads, head_dim, layout, cos, sin,
-                   table.half_dim());
-      }
-    });
-  }
+  thread_local std::vector<size_t> positions_of_rows;
+  std::vector<size_t>& positions = positions_of_rows;  // the caller's, not those of other threads
+  positions.resize(rows.rows());
+  for (const Group& group : batch.groups)
+    for (size_t i = 0; i < group.n_rows; ++i)
+      positions[group.first_row + i] = static_cast<size_t>(group.first_pos) + i;
+  for_row_chunks(team, rows.rows(), [&](size_t first, size_t count) {
+    thread_local std::vector<float> scratch;
+    scratch.resize(2 * table.half_dim());
+    for (size_t i = first; i < first + count; ++i) {
+      const float* cos = nullptr;
+      const float* sin = nullptr;
+      table.at(positions[i], scratch, &cos, &sin);
+      apply_rope(rows.row_span(i), n_heads, head_dim, layout, cos, sin, table.half_dim());
+    }
+  });
 }
 
 void attend_like(const Linear& projection, Team& team, const AttentionShape& shape,

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "core/base/mat.h"
+#include "core/cache/kv_storage.h"
 #include "core/kernels/attend.h"
 #include "core/kernels/elementwise.h"
 #include "core/kernels/rope.h"
@@ -14,9 +16,12 @@
 
 namespace plumb {
 
-// fn(first_row, n_rows) over all rows, in chunks on all threads. Rows must be independent.
+// fn(first_row, n_rows) over all rows, in chunks on all threads: of `chunk` rows, or fewer where a
+// thread would go without. Rows must be independent.
 template <class Fn>
 void for_row_chunks(Team& team, size_t n_rows, Fn&& fn, size_t chunk = 16) {
+  const auto n_threads = static_cast<size_t>(team.size());
+  if (n_rows < chunk * n_threads) chunk = std::max<size_t>(1, (n_rows + n_threads - 1) / n_threads);
   team.run((n_rows + chunk - 1) / chunk, [&](size_t part) {
     const size_t first = part * chunk;
     fn(first, std::min(chunk, n_rows - first));
@@ -36,6 +41,9 @@ struct AttentionWorkspace {
   Mat<float> branch;               // [n, model_dim] only when the attention tap is looked at
   std::vector<Mat<float>> keys;    // per group without a cache: [panels, kv_dim * 16]
   std::vector<AttentionJob> jobs;
+  // Of every group, its cache's answer; and the first groups of runs with one cache.
+  std::vector<std::optional<Result<KvRead>>> reads;
+  std::vector<size_t> runs;
 };
 
 // Stores the rows of each group and says where they may look: one job a group, but groups that
