@@ -77,7 +77,7 @@ void BM_GatedBf16(benchmark::State& state) {
   Team team(static_cast<int>(state.range(0)));
   const PackedMatrix gate_up = random_matrix(WeightType::kBF16, 2 * ff_dim, n_in),
                      down = random_matrix(WeightType::kBF16, n_in, ff_dim);
-  if (!can_gate_by_tiles(rows, gate_up)) return state.SkipWithError("this machine has no tiles");
+  if (!can_gate_bf16(rows, gate_up)) return state.SkipWithError("this machine has no unit");
   Mat<float> x(rows, n_in), y(rows, n_in);
   x.fill(0.5F);
   for (auto _ : state) gated_bf16(team, x, gate_up, down, y);

@@ -54,6 +54,8 @@ struct PanelProduct {
   const BF16* next = nullptr;  // where the panels wanted after these begin, if that is known
   // Elements between panels; 0: depth * 16, one after the other.
   size_t panel_stride = 0;
+  // Not 0: of four panels, the last two begin this far behind the first two. Dots only.
+  size_t pair_stride = 0;
 
   size_t panel_step() const { return panel_stride > 0 ? panel_stride : depth * 16; }
   const BF16* panel(size_t p) const { return panels + p * panel_step(); }

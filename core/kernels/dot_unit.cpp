@@ -42,11 +42,13 @@ PLUMB_DOTS void dot_tile(const PanelProduct& p, const BF16* x, const BF16* panel
   for (auto& row : sum) PLUMB_UNROLL
   for (__m512& s : row) s = _mm512_setzero_ps();
   const size_t panel_step = p.panel_step();
+  const size_t pair_step = p.pair_stride > 0 ? p.pair_stride : 2 * panel_step;
+  const auto offset = [&](size_t q) { return q % 2 * panel_step + q / 2 * pair_step; };
   for (size_t k = 0; k < p.depth; k += 2) {
     __m512bh weights[kPanels];
     PLUMB_UNROLL
     for (size_t q = 0; q < kPanels; ++q)
-      weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + q * panel_step + k * 16));
+      weights[q] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + offset(q) + k * 16));
     PLUMB_UNROLL
     for (size_t q = 0; q < kFetch; ++q)
       _mm_prefetch(reinterpret_cast<const char*>(fetch + q * panel_step + k * 16), _MM_HINT_T1);

@@ -177,7 +177,7 @@ namespace {
 void feed_forward(Team& team, FeedForwardWorkspace& scratch, const FusedFeedForward& weights,
                   MatView<const float> x, MatView<float> y, MatmulMode mode) {
   const size_t n = x.rows(), ff_dim = weights.proj.w.n_in();
-  if (weights.fc.round_inputs && weights.proj.round_inputs && can_gate_by_tiles(n, weights.fc.w))
+  if (weights.fc.round_inputs && weights.proj.round_inputs && can_gate_bf16(n, weights.fc.w))
     return gated_bf16(team, x, weights.fc.w, weights.proj.w, y, mode);
   scratch.gate_up.resize(n, 2 * ff_dim);
   scratch.hidden.resize(n, ff_dim);

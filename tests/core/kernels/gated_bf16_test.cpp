@@ -26,7 +26,7 @@ class GatedShapes : public ::testing::TestWithParam<Shape> {};
 TEST_P(GatedShapes, HasTheBitsOfItsThreePartsAtAnyNumberOfThreads) {
   const Shape& s = GetParam();
   const PackedMatrix gate_up = pack(random_mat(2 * s.ff_dim, s.n_in, 1)), down = pack(random_mat(s.n_out, s.ff_dim, 2));
-  if (!can_gate_by_tiles(s.rows, gate_up)) GTEST_SKIP() << "no tiles here";
+  if (!can_gate_bf16(s.rows, gate_up)) GTEST_SKIP() << "no unit here";
   const Mat<float> x = random_mat(s.rows, s.n_in, 3), old = random_mat(s.rows, s.n_out, 4);
   Team two(2);
   Mat<float> wide(s.rows, 2 * s.ff_dim), hidden(s.rows, s.ff_dim);
@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GatedShapes,
 
 TEST(GatedBf16, MayAddToItsOwnInput) {
   const PackedMatrix gate_up = pack(random_mat(64, 48, 1)), down = pack(random_mat(48, 32, 2));
-  if (!can_gate_by_tiles(40, gate_up)) GTEST_SKIP() << "no tiles here";
+  if (!can_gate_bf16(40, gate_up)) GTEST_SKIP() << "no unit here";
   Mat<float> x = random_mat(40, 48, 3), y = x;
   Team team(2);
   gated_bf16(team, x, gate_up, down, y, MatmulMode::kAdd);
@@ -60,9 +60,9 @@ TEST(GatedBf16, MayAddToItsOwnInput) {
 }
 
 TEST(GatedBf16, LeavesFewRowsAndRaggedHalvesToOthers) {
-  EXPECT_FALSE(can_gate_by_tiles(15, PackedMatrix(WeightType::kBF16, 64, 32)));
-  EXPECT_FALSE(can_gate_by_tiles(64, PackedMatrix(WeightType::kBF16, 48, 32)));
-  EXPECT_FALSE(can_gate_by_tiles(64, PackedMatrix(WeightType::kF32, 64, 32)));
+  EXPECT_FALSE(can_gate_bf16(15, PackedMatrix(WeightType::kBF16, 64, 32)));
+  EXPECT_FALSE(can_gate_bf16(64, PackedMatrix(WeightType::kBF16, 48, 32)));
+  EXPECT_FALSE(can_gate_bf16(64, PackedMatrix(WeightType::kF32, 64, 32)));
 }
 
 }  // namespace
