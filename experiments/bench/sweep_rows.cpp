@@ -56,8 +56,9 @@ BenchRows adaptive_rows(const ModelBench& bench) {
   request.num_steps = bench.steps();
   request.rule = &rule;
   int64_t exits = 0, tokens = 0;
-  const auto run_ms = [&](size_t in_flight) -> Result<double> {
+  const auto run_ms = [&](size_t in_flight, bool run_ahead) -> Result<double> {
     request.max_in_flight = in_flight;
+    request.run_ahead = run_ahead;
     const auto began = std::chrono::steady_clock::now();
     PLUMB_ASSIGN(const auto scores,
                  score_sequential(bench.model(), bench.team(), states, windows, request));
@@ -67,11 +68,13 @@ BenchRows adaptive_rows(const ModelBench& bench) {
       for (int step : score.exit_steps) exits += step, ++tokens;
     return ms / static_cast<double>(tokens);
   };
-  std::vector<double> alone_ms, together_ms;
+  std::vector<double> alone_ms, ahead_ms, together_ms, ahead_gains;
   const auto once = [&]() -> Result<double> {
-    PLUMB_ASSIGN(const double alone, run_ms(1));
-    PLUMB_ASSIGN(const double together, run_ms(kSequences));
-    alone_ms.push_back(alone), together_ms.push_back(together);
+    PLUMB_ASSIGN(const double alone, run_ms(1, false));
+    PLUMB_ASSIGN(const double ahead, run_ms(1, true));
+    PLUMB_ASSIGN(const double together, run_ms(kSequences, true));
+    alone_ms.push_back(alone), ahead_ms.push_back(ahead), together_ms.push_back(together);
+    ahead_gains.push_back(alone / ahead);
     return alone / together;
   };
   Repeat repeat = bench.options().repeat;
@@ -79,7 +82,9 @@ BenchRows adaptive_rows(const ModelBench& bench) {
   PLUMB_ASSIGN(const Measured gain, median_of(repeat, once));
   return std::vector<BenchRow>{
       bench.row("adaptive_batch16", gain, "x"),
+      bench.row("adaptive_run_ahead", median_beside(gain, ahead_gains), "x"),
       bench.row("adaptive_one_ms_per_token", median_beside(gain, alone_ms), "ms"),
+      bench.row("adaptive_run_ahead_ms_per_token", median_beside(gain, ahead_ms), "ms"),
       bench.row("adaptive_batch16_ms_per_token", median_beside(gain, together_ms), "ms"),
       bench.row("adaptive_mean_steps",
                 {static_cast<double>(exits) / static_cast<double>(tokens), gain.runs}, "steps")};
