@@ -44,7 +44,8 @@ Status DepthBatch::observe() {
 Status DepthBatch::show(Flight& flight) {
   const ModelInfo& info = model_->info();
   const size_t n_memories = flight.memories.size();
-  for (size_t i = 0; i < flight.n_shown() && !flight.done; ++i) {
+  bool exits = false;
+  for (size_t i = 0; i < flight.n_shown() && !exits; ++i) {
     const int depth = flight.shown_depth(i);
     if (flight.call.record) {
       StepScratch scratch;
@@ -64,7 +65,8 @@ Status DepthBatch::show(Flight& flight) {
     const StepRow row = rows.size() == 1 ? rows[0] : reduce_over_positions(rows);
     if (!row.finite) return not_finite(flight, depth, "logits or states");
     flight.answer.values.push_back(flight.call.rule->value(row));
-    if (flight.call.rule->check(row, flight.rule_state)) exit_at(flight, i);
+    exits = flight.call.rule->check(row, flight.rule_state);
+    if (exits) exit_at(flight, i);
   }
   return ok_status();
 }
