@@ -4,8 +4,8 @@
 
 namespace plumb {
 
-KvCache::KvCache(LayerCounts layers, const KvFormat& format,
-                 std::shared_ptr<const KvPolicy> policy, GatherMode mode)
+KvCache::KvCache(LayerCounts layers, const KvFormat& format, std::shared_ptr<const KvPolicy> policy,
+                 GatherMode mode)
     : layers_(layers), format_(format), policy_(std::move(policy)), mode_(mode) {
   slots_.resize(static_cast<size_t>(layers.n_coda + layers.n_prelude), KvSlot(format));
 }
@@ -13,7 +13,8 @@ KvCache::KvCache(LayerCounts layers, const KvFormat& format,
 KvSlot& KvCache::slot_at(int slot) {
   const int index = slot + layers_.n_coda;
   PLUMB_CHECK(index >= 0);
-  if (index >= static_cast<int>(slots_.size())) slots_.resize(static_cast<size_t>(index) + 1, KvSlot(format_));
+  if (index >= static_cast<int>(slots_.size()))
+    slots_.resize(static_cast<size_t>(index) + 1, KvSlot(format_));
   return slots_[static_cast<size_t>(index)];
 }
 
@@ -58,7 +59,8 @@ void KvCache::store(const KvCall& call, const KvPlan& plan, MatView<const float>
     if (plan.store != kNowhere) {
       KvSlot& slot = slot_at(plan.store);
       PLUMB_CHECK(plan.overwrites || !slot.has(pos));
-      if (ahead_ && call.place.stage == Stage::kCore) note_replaced(plan.store, pos, call.place.step);
+      if (ahead_ && call.place.stage == Stage::kCore)
+        note_replaced(plan.store, pos, call.place.step);
       slot.write(pos, key, value);
       if (ahead_ && call.place.stage == Stage::kCoda) note_coda(plan.store, pos, call.place.step);
     }

@@ -41,8 +41,7 @@ DepthBatch::~DepthBatch() = default;
 
 Error DepthBatch::not_finite(const Flight& flight, int depth, const char* what) const {
   return work_error("{} at depth {} are not finite at position {} of sequence {}", what, depth,
-                    flight.first_pos + static_cast<int>(flight.n()) - 1,
-                    flight.call.sequence);
+                    flight.first_pos + static_cast<int>(flight.n()) - 1, flight.call.sequence);
 }
 
 // The groups and ids of a joint call over some rows of each flight.
@@ -123,8 +122,9 @@ int DepthBatch::window() const {
   int steps = std::numeric_limits<int>::max();
   for (const auto& flight : flights_) {
     if (!flight->may_run_ahead()) return 1;
-    const int guess = flight->call.rule == nullptr ? run_ahead_.most(flights_.size())
-                                                   : run_ahead_.window(flight->depth, flights_.size());
+    const int guess = flight->call.rule == nullptr
+                          ? run_ahead_.most(flights_.size())
+                          : run_ahead_.window(flight->depth, flights_.size());
     steps = std::min({steps, guess, flight->limit - flight->depth});
   }
   return std::max(steps, 1);
@@ -186,7 +186,8 @@ Status DepthBatch::step(bool remember) {
   }
   for (Flight* flight : moving) {
     ++flight->depth;
-    if (remember && flight->is_looked_at()) flight->passed.push_back({flight->depth, flight->state});
+    if (remember && flight->is_looked_at())
+      flight->passed.push_back({flight->depth, flight->state});
   }
   return ok_status();
 }

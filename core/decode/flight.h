@@ -23,7 +23,7 @@ struct DepthBatch::Flight {
     Mat<float> state;  // [1, state_dim]
   };
   std::vector<Passed> passed;
-  Mat<float> before;      // `state` before the step that is being run, while it may be taken back
+  Mat<float> before;  // `state` before the step that is being run, while it may be taken back
   MatView<const float> logits;   // of the last readout: [n_shown() * n_read(), vocab_size], ...
   MatView<const float> latents;  // ... [the same, model_dim] if wanted; both until the next one
   size_t chosen = 0;             // which of the shown depths the answer is of
@@ -73,7 +73,8 @@ struct DepthBatch::Flight {
   }
   // Whoever reads logits at every check of a single token may run ahead of them.
   bool may_run_ahead() const {
-    return call.run_ahead && n() == 1 && (call.record || rule_needs(Inputs::kLogits)) && call.cache->can_run_ahead();
+    return call.run_ahead && n() == 1 && (call.record || rule_needs(Inputs::kLogits)) &&
+           call.cache->can_run_ahead();
   }
   bool is_looked_at() const { return depth > 0 && (call.record || checks()); }
   bool wants_logits() const {

@@ -61,7 +61,8 @@ Status DepthBatch::show(Flight& flight) {
       if (!record.rows.back().finite) return not_finite(flight, depth, "logits or states");
     }
     if (!flight.checks_at(depth)) continue;
-    const std::span<const StepRow> rows = std::span(flight.rows).subspan(i * n_memories, n_memories);
+    const std::span<const StepRow> rows =
+        std::span(flight.rows).subspan(i * n_memories, n_memories);
     const StepRow row = rows.size() == 1 ? rows[0] : reduce_over_positions(rows);
     if (!row.finite) return not_finite(flight, depth, "logits or states");
     flight.answer.values.push_back(flight.call.rule->value(row));

@@ -4,15 +4,17 @@
 #include <numbers>
 #include <vector>
 
-#include "core/kernels/bf16_units.h"
 #include "core/kernels/bf16_rounding.h"
+#include "core/kernels/bf16_units.h"
 
 namespace plumb {
 namespace {
 
 constexpr size_t kMostBlockRows = 2 * kTileRows;
 // Two tiles of rows share every tile of keys; four times six rows those that dots read.
-constexpr size_t block_rows(Bf16Unit unit) { return unit == Bf16Unit::kTiles ? kMostBlockRows : 24; }
+constexpr size_t block_rows(Bf16Unit unit) {
+  return unit == Bf16Unit::kTiles ? kMostBlockRows : 24;
+}
 constexpr size_t kKeysPerTask = 128;
 
 constexpr size_t round_down(size_t n, size_t step) { return n / step * step; }
@@ -45,10 +47,11 @@ struct RoundedHeads {
         columns(round_up(s.head_dim, 16)) {}
 };
 
-void round_cache(const RoundedHeads& heads, const RoundedJob& rounded, size_t kv_head, size_t chunk) {
+void round_cache(const RoundedHeads& heads, const RoundedJob& rounded, size_t kv_head,
+                 size_t chunk) {
   const AttentionJob& job = *rounded.job;
-  HeadSource source{job.kv, kv_head, heads.shape.head_dim,
-                    first_key_of(job, job.n_before + 1), job.n_before + job.queries.rows()};
+  HeadSource source{job.kv, kv_head, heads.shape.head_dim, first_key_of(job, job.n_before + 1),
+                    job.n_before + job.queries.rows()};
   const size_t from = chunk * kKeysPerTask, to = std::min(rounded.n_keys, from + kKeysPerTask);
   round_keys(source, rounded.first + from, rounded.first + to, heads.depth,
              rounded.keys + (kv_head * rounded.n_keys + from) * heads.depth);
@@ -64,8 +67,8 @@ struct BlockScratch {
 };
 
 // Rows [first_row, + n_rows) of a key head's queries: token by token, its query heads side by side.
-void attend_block(const RoundedHeads& heads, const RoundedJob& rounded, size_t kv_head, size_t first_row,
-                  size_t n_rows, BlockScratch& scratch) {
+void attend_block(const RoundedHeads& heads, const RoundedJob& rounded, size_t kv_head,
+                  size_t first_row, size_t n_rows, BlockScratch& scratch) {
   const AttentionJob& job = *rounded.job;
   const Bf16Unit unit = heads.unit;
   const size_t head_dim = heads.shape.head_dim, depth = heads.depth;
@@ -96,10 +99,9 @@ void attend_block(const RoundedHeads& heads, const RoundedJob& rounded, size_t k
   const float scale = heads.shape.scale * std::numbers::log2e_v<float>;
   float inverse[kMostBlockRows];
   for (size_t i = 0; i < n_rows; ++i)
-    inverse[i] =
-        1.0F / softmax_chunks(scratch.scores.row(i), first_key_of(job, end_of(i)) - begin,
-                              end_of(i) - begin, n_keys, scale, chunk_step(unit),
-                              rounded_row(unit, scratch.weights, i));
+    inverse[i] = 1.0F / softmax_chunks(scratch.scores.row(i), first_key_of(job, end_of(i)) - begin,
+                                       end_of(i) - begin, n_keys, scale, chunk_step(unit),
+                                       rounded_row(unit, scratch.weights, i));
   product = {scratch.weights.data(),
              n_rows,
              rounded.values + kv_head * heads.columns * rounded.n_keys + skipped * 16,
@@ -115,7 +117,7 @@ void attend_block(const RoundedHeads& heads, const RoundedJob& rounded, size_t k
 
 // The keys that a job's rows see, and room for them.
 std::vector<RoundedJob> lay_out(const RoundedHeads& heads, std::span<const AttentionJob> jobs,
-                              Mat<BF16>& keys, Mat<BF16>& values) {
+                                Mat<BF16>& keys, Mat<BF16>& values) {
   std::vector<RoundedJob> list;
   size_t total = 0;
   for (const AttentionJob& job : jobs) {

@@ -136,8 +136,7 @@ PLUMB_ROUND void round_values(const HeadSource& head, size_t from, size_t to, si
   }
 }
 
-PLUMB_ROUND void round_chunks(const float* row, size_t n, size_t depth, size_t step,
-                              BF16* target) {
+PLUMB_ROUND void round_chunks(const float* row, size_t n, size_t depth, size_t step, BF16* target) {
   for (size_t c = 0; c < depth; c += 32, target += step) {
     const size_t left = n > c ? n - c : 0;
     round_32(_mm512_maskz_loadu_ps(first_lanes(left), row + c),

@@ -27,7 +27,8 @@ void round_keys(const HeadSource& head, size_t from, size_t to, size_t depth, BF
 void round_values(const HeadSource& head, size_t from, size_t to, size_t panel_stride,
                   BF16* target);
 
-// A row of `n` floats and zeros up to `depth`, 32 at a time, each 32 `step` elements after the last.
+// A row of `n` floats and zeros up to `depth`, 32 at a time, each 32 `step` elements after the
+// last.
 void round_chunks(const float* row, size_t n, size_t depth, size_t step, BF16* target);
 
 // bf16 weights 2^((score - max) * scale) of scores [begin, end), 0 elsewhere in [0, n), n a

@@ -14,10 +14,10 @@ namespace plumb {
 struct GateColumns {
   const float* gate;
   const float* up;
-  size_t stride;         // of both, from row to row
+  size_t stride;  // of both, from row to row
   uint16_t* target;
-  size_t block_step;     // of the target: from 16 rows to the next 16
-  size_t row_step;       // and from row to row among those
+  size_t block_step;  // of the target: from 16 rows to the next 16
+  size_t row_step;    // and from row to row among those
 };
 }  // namespace plumb
 #endif
@@ -99,9 +99,8 @@ void gate_panels(Bf16Unit unit, MatView<const BF16> x, const PackedMatrix& gate_
       HWY_DYNAMIC_DISPATCH(gate_columns)(columns, task.n_rows);
       if (panel + i + 1 < gates || gates % 2 == 0) continue;
       for (size_t r = 0; r < task.n_rows; ++r)  // what pads the depth
-        std::fill_n(
-            target + r / 16 * columns.block_step + r % 16 * columns.row_step + kPanel,
-            kPanel, BF16{});
+        std::fill_n(target + r / 16 * columns.block_step + r % 16 * columns.row_step + kPanel,
+                    kPanel, BF16{});
     }
   }
 }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "core/kernels/bf16_rounding.h"
 #include "core/kernels/bf16_units.h"
 #include "core/kernels/panel_tasks.h"
 #include "core/kernels/rounded_rows.h"
-#include "core/kernels/bf16_rounding.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/matmul_bf16.cpp"

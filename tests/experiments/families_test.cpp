@@ -153,8 +153,9 @@ TEST_P(Families, SavedAndReloadedItIsTheSameModel) {
   EXPECT_EQ(again->info().family, GetParam().family);
   // Where published configs leave switches open, the new one is whole.
   const std::string family = GetParam().family;
-  if (family != "raven-huginn" && family != "raven-llama" && family != "llama")
+  if (family != "raven-huginn" && family != "raven-llama" && family != "llama") {
     EXPECT_TRUE(again->info().open_switches.empty());
+  }
   expect_same_bits(run(*again, ids_, depth()), run(*model_, ids_, depth()), "reloaded");
 }
 

@@ -144,7 +144,8 @@ TEST(KvCache, StepsTakenBackNeverWere) {
         }
         ran_ahead.cache().take_back_steps(depth);
         for (int j = 0; j < layers.n_coda; ++j)
-          for (const int step : {depth, 9}) ASSERT_TRUE(ran_ahead.append({Stage::kCoda, j, step}, 1).ok());
+          for (const int step : {depth, 9})
+            ASSERT_TRUE(ran_ahead.append({Stage::kCoda, j, step}, 1).ok());
         ran_ahead.cache().keep_coda(ran_ahead.cache().length() - 1, 1, depth);
         EXPECT_EQ(ran_ahead.cache().entries(), plain.cache().entries());
         if (!status.ok()) break;

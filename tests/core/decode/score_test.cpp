@@ -19,7 +19,9 @@ TEST(PlanWindows, EveryTargetIsScoredOnceWithTheMostContext) {
           ASSERT_LT(w.first_scored, w.n_inputs);
           for (size_t i = w.first_scored; i < w.n_inputs; ++i) ++scored[w.first_token + i];
           // All but the first window reach back as far as the stride allows.
-          if (w.first_token > 0 && w.n_inputs == window) EXPECT_GE(w.first_scored + stride, window);
+          if (w.first_token > 0 && w.n_inputs == window) {
+            EXPECT_GE(w.first_scored + stride, window);
+          }
         }
         for (int count : scored) EXPECT_EQ(count, 1);
       }

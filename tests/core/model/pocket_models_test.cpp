@@ -83,8 +83,8 @@ TEST_P(PocketModel, LossesEqualPyTorchPerToken) {
   EXPECT_GE(compared, 3U);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PocketModel, ::testing::ValuesIn(models_with_goldens()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(All, PocketModel, ::testing::ValuesIn(models_with_goldens()), [](const auto& model) {
+  std::string name = model.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });
