@@ -312,9 +312,11 @@ Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
     const float* last = flight->state.row(flight->n() - 1);
     answer.state.assign(last, last + flight->state.cols());
     if (!flight->snapshots.empty()) {
-      for (size_t k = 0; k < flight->snapshots.size(); ++k)
+      const std::vector<Snapshot>& seen = flight->snapshots;
+      team_->run(seen.size(), [&](size_t k) {
         answer.record.rows[k].kl_final =
-            compare_distributions(flight->snapshots.back().view(), flight->snapshots[k].view()).kl;
+            compare_distributions(seen.back().view(), seen[k].view()).kl;
+      });
       fill_hindsight(answer.record.rows);
     }
     finished.push_back({flight->tag, std::move(answer)});

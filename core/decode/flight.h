@@ -16,7 +16,13 @@ struct DepthBatch::Flight {
   RuleState rule_state;
   std::optional<RowHistory> history;
   std::vector<Snapshot> snapshots;  // of the record, by step
-  std::vector<StepRow> rows;        // of these checks, [shown depth * memories + memory]
+  struct Recorded {
+    StepRow row;
+    std::vector<Comparison> lagged;  // [n_lags]
+    Snapshot distribution;
+  };
+  std::vector<Recorded> recorded;  // of the shown depths
+  std::vector<StepRow> rows;       // of these checks, [shown depth * memories + memory]
   // Depths of this window that somebody looks at, where it is longer than a step.
   struct Passed {
     int depth;
@@ -80,6 +86,9 @@ struct DepthBatch::Flight {
   bool wants_logits() const {
     return !passed.empty() || call.record || (checks() && rule_needs(Inputs::kLogits));
   }
+  // Rows of the shown depths: what the rule sees of one row, and what is recorded.
+  void measure(const ModelInfo& info, size_t memory, StepScratch& scratch);
+  void measure_record(const ModelInfo& info, StepScratch& scratch);
   // Steps and reason as the model's own halting counted them.
   void count_halting(const ModelInfo& info) {
     const auto column = [&](HaltingColumn which) {

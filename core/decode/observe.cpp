@@ -14,30 +14,48 @@ Status DepthBatch::observe() {
   }
   PLUMB_RETURN_IF_ERROR(read(peeking, Readout::kPeek));
 
+  // Every row a rule looks at, and every record, is a chain over depths and none of the others'.
   struct Job {
     Flight* flight;
-    size_t memory;
+    std::optional<size_t> memory;  // none: the record
   };
   std::vector<Job> jobs;
   for (Flight* flight : looking) {
     flight->rows.resize(flight->n_shown() * flight->memories.size());
     for (size_t m = 0; m < flight->memories.size(); ++m) jobs.push_back({flight, m});
+    if (flight->call.record) jobs.push_back({flight, std::nullopt});
   }
   team_->run(jobs.size(), [&](size_t j) {
     thread_local StepScratch scratch;
-    Flight& flight = *jobs[j].flight;
-    const size_t memory = jobs[j].memory;
-    for (size_t i = 0; i < flight.n_shown(); ++i) {
-      if (!flight.checks_at(flight.shown_depth(i))) continue;
-      StepInput input = flight.input(model_->info(), i, flight.row_of(memory));
-      if (!flight.rule_needs(Inputs::kState)) input.state = {};
-      if (!flight.rule_needs(Inputs::kLogits)) input.logits = {};
-      flight.rows[i * flight.memories.size() + memory] =
-          next_row(input, flight.memories[memory], scratch);
-    }
+    if (jobs[j].memory)
+      jobs[j].flight->measure(model_->info(), *jobs[j].memory, scratch);
+    else
+      jobs[j].flight->measure_record(model_->info(), scratch);
   });
   for (Flight* flight : looking) PLUMB_RETURN_IF_ERROR(show(*flight));
   return ok_status();
+}
+
+void DepthBatch::Flight::measure(const ModelInfo& info, size_t memory, StepScratch& scratch) {
+  for (size_t i = 0; i < n_shown(); ++i) {
+    if (!checks_at(shown_depth(i))) continue;
+    StepInput measured = input(info, i, row_of(memory));
+    if (!rule_needs(Inputs::kState)) measured.state = {};
+    if (!rule_needs(Inputs::kLogits)) measured.logits = {};
+    rows[i * memories.size() + memory] = next_row(measured, memories[memory], scratch);
+  }
+}
+
+void DepthBatch::Flight::measure_record(const ModelInfo& info, StepScratch& scratch) {
+  recorded.resize(n_shown());
+  for (size_t i = 0; i < n_shown(); ++i) {
+    Recorded& at = recorded[i];
+    at.lagged.resize(call.lags.size());
+    StepInput measured = input(info, i, 0);
+    measured.target = call.target;
+    at.row = history->next(measured, scratch, at.lagged);
+    at.distribution = history->last_distribution();
+  }
 }
 
 // In order, until the rule fires.
@@ -48,17 +66,13 @@ Status DepthBatch::show(Flight& flight) {
   for (size_t i = 0; i < flight.n_shown() && !exits; ++i) {
     const int depth = flight.shown_depth(i);
     if (flight.call.record) {
-      StepScratch scratch;
-      const size_t n_lags = flight.call.lags.size();
+      Flight::Recorded& at = flight.recorded[i];
+      if (!at.row.finite) return not_finite(flight, depth, "logits or states");
       StepTrace& record = flight.answer.record;
-      record.lagged.resize(record.lagged.size() + n_lags);
-      StepInput input = flight.input(info, i, 0);
-      input.target = flight.call.target;
-      record.rows.push_back(
-          flight.history->next(input, scratch, std::span(record.lagged).last(n_lags)));
+      record.rows.push_back(at.row);
+      record.lagged.insert(record.lagged.end(), at.lagged.begin(), at.lagged.end());
       if (flight.call.own_halting) record.halting.add(info, flight.shown_state(i).row_span(0));
-      flight.snapshots.push_back(flight.history->last_distribution());
-      if (!record.rows.back().finite) return not_finite(flight, depth, "logits or states");
+      flight.snapshots.push_back(std::move(at.distribution));
     }
     if (!flight.checks_at(depth)) continue;
     const std::span<const StepRow> rows =
