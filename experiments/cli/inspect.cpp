@@ -85,7 +85,7 @@ Status run(const InspectOptions& options) {
     std::printf("  %-12s %15s parameters%s\n", part.name.c_str(), fmt::format("{:L}", part.parameters).c_str(), part.per_step ? " (every step)" : "");
   std::printf("unique       %15ld parameters\nat depth %-4d%15ld parameters materialised\n", parameters(info, 1), steps, parameters(info, steps));
   if (const Json& held = json["kv_bytes_per_token"]; held.is_object()) {
-    std::printf("keys and values a token at depth %d, f32:\n", steps);
+    std::printf("keys and values a token at depth %d, f32 (half of it in bf16):\n", steps);
     for (const auto& [name, bytes] : held.items())
       std::printf("  %-20s %10.1f KiB\n", name.c_str(), bytes.get<double>() / 1024);
   }
