@@ -21,7 +21,7 @@ from common import ROOT, Plumb, Report, compare, ids, in_turns, require, wall_ms
 class LlamaCpp:
     """The C interface: the wrapper's own class wants a vocabulary."""
 
-    def __init__(self, path, threads, context=2048):
+    def __init__(self, path, threads, dtype, context=2048):
         self.quiet = llama_cpp.llama_log_callback(lambda *_: None)
         llama_cpp.llama_log_set(self.quiet, None)
         llama_cpp.llama_backend_init()
@@ -32,7 +32,7 @@ class LlamaCpp:
         params.n_ctx, params.n_batch, params.n_ubatch = context, 512, 512
         params.n_threads = params.n_threads_batch = threads
         # Keys and values as plumb holds them.
-        params.type_k = params.type_v = 0  # GGML_TYPE_F32
+        params.type_k = params.type_v = {"f32": 0, "bf16": 30}[dtype]  # GGML_TYPE_F32, GGML_TYPE_BF16
         # With its flash attention the answers differ by 2e-3 of their spread, past what is allowed here.
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.context = llama_cpp.llama_init_from_model(self.model, params)
@@ -75,7 +75,7 @@ class LlamaCpp:
 
 
 def run(args, dtype, report):
-    peer = LlamaCpp(f"{args.gguf}_{dtype}.gguf", args.threads)
+    peer = LlamaCpp(f"{args.gguf}_{dtype}.gguf", args.threads, dtype)
     with tempfile.TemporaryDirectory() as scratch:
         plumb = Plumb(args.plumb, args.model, scratch, args.threads, ["--state", "prelude"])
         prompt = ids(64, peer.vocab, seed=1)

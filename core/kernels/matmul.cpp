@@ -40,8 +40,9 @@ constexpr size_t kMaxRows = kVectors == 1 ? 6 : kSums / kVectors;
 
 // Panels that `n_rows` rows take at once: a sum's next link waits for its last, so few rows need
 // many.
+constexpr size_t kMostPanels = 4;
 constexpr bool fits(size_t n_rows, size_t n_panels) {
-  return n_rows * n_panels * kVectors <= kSums && (n_rows == 1 || n_panels <= 4);
+  return n_rows * n_panels * kVectors <= kSums && n_panels <= kMostPanels;
 }
 
 struct Tile {
@@ -50,6 +51,7 @@ struct Tile {
   float* y;
   size_t y_stride;
   size_t first_panel;
+  size_t spread;          // from one panel of the tile to the next, in panels
   size_t k_begin, k_end;  // k_begin even
   bool first_block, last_block;
   bool add;               // kAdd
@@ -108,7 +110,7 @@ HWY_INLINE void add_products(const PackedMatrix& w, const Tile& t, size_t k, con
   const D d;
   V weights[NP][kVectors];
   PLUMB_UNROLL
-  for (size_t p = 0; p < NP; ++p) load_input<kType, kOdd>(w, t.first_panel + p, k, weights[p]);
+  for (size_t p = 0; p < NP; ++p) load_input<kType, kOdd>(w, t.first_panel + p * t.spread, k, weights[p]);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r) {
     const V input = hn::Set(d, rows.at(r, kOdd));
@@ -131,7 +133,7 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
       PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
         sum[r][p][v] = t.first_block ? hn::Zero(d)
-                                     : hn::LoadU(d, t.y + r * t.y_stride + p * 16 + v * kLanes);
+                                     : hn::LoadU(d, t.y + r * t.y_stride + p * t.spread * 16 + v * kLanes);
   const size_t pairs_end = t.k_begin + (t.k_end - t.k_begin) / 2 * 2;
   RowPointers<MR> rows(t);
   for (size_t k = t.k_begin; k < pairs_end; k += 2, rows.advance(2)) {
@@ -148,10 +150,10 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
         V value = sum[r][p][v];
         if (t.last_block) {
           if constexpr (kType == WeightType::kI8)
-            value = hn::Mul(value, hn::LoadU(d, w.scales(t.first_panel + p) + v * kLanes));
-          if (t.add) value = hn::Add(hn::LoadU(d, t.old + r * t.y_stride + p * 16 + v * kLanes), value);
+            value = hn::Mul(value, hn::LoadU(d, w.scales(t.first_panel + p * t.spread) + v * kLanes));
+          if (t.add) value = hn::Add(hn::LoadU(d, t.old + r * t.y_stride + p * t.spread * 16 + v * kLanes), value);
         }
-        hn::StoreU(value, d, t.y + r * t.y_stride + p * 16 + v * kLanes);
+        hn::StoreU(value, d, t.y + r * t.y_stride + p * t.spread * 16 + v * kLanes);
       }
 }
 
@@ -165,7 +167,7 @@ HWY_INLINE void run_rows(const PackedMatrix& w, const Tile& t, size_t rows,
 }
 
 // Panels from `t.first_panel` that one pass over t's rows takes; returns how many.
-template <WeightType kType, size_t NP = 8>
+template <WeightType kType, size_t NP = kMostPanels>
 HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t rows,
                                   size_t n_left) {
   if constexpr (NP > 1) {
@@ -187,6 +189,25 @@ HWY_INLINE void run_exactly(const PackedMatrix& w, Tile& t, size_t rows, size_t 
   }
 }
 
+// Rows of one tile by a stretch of panels: reading the panels is the work, and goes fastest where
+// each stream reads on and on. So a tile's panels lie a share of the stretch apart. Returns how
+// many panels were taken, as many as make whole shares.
+template <WeightType kType, size_t NP = kMostPanels>
+HWY_INLINE size_t run_shares(const PackedMatrix& w, Tile& t, size_t rows, size_t n_panels) {
+  if constexpr (NP > 1) {
+    if (!fits(rows, NP)) return run_shares<kType, NP / 2>(w, t, rows, n_panels);
+    t.spread = n_panels / NP;
+    for (size_t i = 0; i < t.spread; ++i, ++t.first_panel, t.y += 16) {
+      run_rows<kType, NP>(w, t, rows, std::make_index_sequence<kMaxRows>());
+      if (t.old != nullptr) t.old += 16;
+    }
+    const size_t taken = t.spread * NP;
+    t.spread = 1;
+    return taken;
+  }
+  return 0;
+}
+
 // Panels [first, last) of all rows. `y` has 16-padded rows of its own (see matmul below).
 template <WeightType kType>
 void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
@@ -198,6 +219,7 @@ void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
   Tile t;
   t.x_stride = x.stride();
   t.y_stride = y.stride();
+  t.spread = 1;
   t.add = add;
   for (size_t k = 0; k < n_in; k += block) {
     t.k_begin = k;
@@ -205,14 +227,22 @@ void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
     t.first_block = k == 0;
     t.last_block = t.k_end == n_in;
     size_t taken = 0;
-    for (size_t p = first; p < last; p += taken) {
+    size_t p = first;
+    const auto stand_at = [&](size_t row) {
+      t.first_panel = p;
+      t.x = x.row(row);
+      t.y = y.row(row) + (p - first) * 16;
+      t.old = add ? old.row(row) + (p - first) * 16 : nullptr;
+    };
+    if (n_tiles == 1) {
+      stand_at(0);
+      p += run_shares<kType>(w, t, x.rows(), last - first);
+    }
+    for (; p < last; p += taken) {
       taken = last - p;  // what the first rows cannot take at once is left for the next turn
       for (size_t row = 0; row < x.rows(); row += t_rows) {
         const size_t rows = std::min(t_rows, x.rows() - row);
-        t.first_panel = p;
-        t.x = x.row(row);
-        t.y = y.row(row) + (p - first) * 16;
-        t.old = add ? old.row(row) + (p - first) * 16 : nullptr;
+        stand_at(row);
         if (row == 0)
           taken = run_some_panels<kType>(w, t, rows, taken);
         else

@@ -123,6 +123,46 @@ TEST(KvCache, APeekedCodaLeavesNothingUntilKept) {
   EXPECT_EQ(driver.cache().entries(), entries + 3);
 }
 
+// Whatever the format, what is read is what was written, and a mean is one.
+TEST(KvCache, FormatsDifferInLayoutAndBytesAlone) {
+  const LayerCounts layers{1, 1, 0};
+  for (const KvFormat& format : {KvFormat{1, 6}, KvFormat{3, 2}, KvFormat{2, 3, true}}) {
+    KvCache cache(layers, format, policy("decode-averaged", layers));
+    const auto value_at = [&](const KvRead& read, size_t row, size_t c) {
+      const size_t head = c / format.head_dim, i = c % format.head_dim;
+      if (!format.rounded)
+        return head_of<float>(read.view, head, format.head_dim)
+            .values[row * head_of<float>(read.view, head, format.head_dim).value_step + i];
+      const auto kv = head_of<BF16>(read.view, head, format.head_dim);
+      return f32_from_bf16(kv.values[row * kv.value_step + i]);
+    };
+    // A number that bf16 holds.
+    const auto written = [](int pos, size_t c) {
+      return static_cast<float>(pos % 16) + static_cast<float>(c) / 8;
+    };
+    for (int pos = 0; pos < 40; ++pos) {
+      const int32_t id = 0;
+      cache.extend({&id, 1});
+      Mat<float> row(1, 6);
+      for (size_t c = 0; c < 6; ++c) row(0, c) = written(pos, c);
+      const auto read = cache.append({Stage::kPrelude, 0, 0}, pos, row, row);
+      ASSERT_TRUE(read.ok());
+      for (int p = 0; p <= pos; ++p)
+        for (size_t c = 0; c < 6; ++c)
+          ASSERT_EQ(value_at(read.value(), static_cast<size_t>(p), c), written(p, c));
+      // The shared entry of the core: the mean of two recurrences.
+      ASSERT_TRUE(cache.append({Stage::kCore, 0, 0}, pos, row, row).ok());
+      for (size_t c = 0; c < 6; ++c) row(0, c) += 2;
+      ASSERT_TRUE(cache.append({Stage::kCore, 0, 1}, pos, row, row).ok());
+      if (pos == 0) continue;
+      const auto core = cache.append({Stage::kCore, 0, 2}, pos, row, row);
+      ASSERT_TRUE(core.ok());
+      for (size_t c = 0; c < 6; ++c) EXPECT_EQ(value_at(core.value(), 0, c), written(0, c) + 1);
+    }
+    EXPECT_EQ(cache.bytes(), cache.entries() * format.bytes());
+  }
+}
+
 // Tokens that ran too far and were taken back leave what those that stopped in time leave.
 TEST(KvCache, StepsTakenBackNeverWere) {
   for (const std::string& name : every_kind_of_strategy())

@@ -85,6 +85,50 @@ TEST(Attend, AlternativesGetTheBitsOfTheirOwnCaches) {
   }
 }
 
+// The same keys and values, each head's by themselves, in either precision.
+TEST(Attend, HeadsByThemselvesGetTheBitsOfHeadsSideBySide) {
+  constexpr size_t kKeys = 75, kHeads = 3, kDim = 20, kRows = 80;
+  const AttentionShape shape{2 * kHeads, kHeads, kDim, 0.2F};
+  Kv side = make_kv(kKeys, kHeads * kDim, 11);
+  round_to_bf16({side.keys.data(), side.keys.size()});
+  round_to_bf16({side.values.data(), side.values.size()});
+  const Mat<float> q = random_mat(7, 2 * kHeads * kDim, 13);
+  Mat<float> apart_keys(kHeads * kRows / 16, kDim * 16), apart_values(kHeads * kRows, kDim);
+  Mat<BF16> rounded_keys(apart_keys.rows(), apart_keys.cols()),
+      rounded_values(apart_values.rows(), apart_values.cols());
+  for (size_t h = 0; h < kHeads; ++h)
+    for (size_t j = 0; j < kKeys; ++j)
+      for (size_t c = 0; c < kDim; ++c) {
+        const size_t at = (h * kRows + j / 16 * 16) * kDim + c * 16 + j % 16;
+        apart_keys.data()[at] = side.keys(j / 16, (h * kDim + c) * 16 + j % 16);
+        apart_values(h * kRows + j, c) = side.values(j, h * kDim + c);
+      }
+  for (size_t i = 0; i < apart_keys.size(); ++i)
+    rounded_keys.data()[i] = bf16_from_f32(apart_keys.data()[i]);
+  for (size_t i = 0; i < apart_values.size(); ++i)
+    rounded_values.data()[i] = bf16_from_f32(apart_values.data()[i]);
+  KvView apart{apart_keys.data(), apart_values.data(), kHeads * kDim, kHeads * kDim, kRows}, rounded;
+  rounded.kv_dim = rounded.value_stride = kHeads * kDim;
+  rounded.head_rows = kRows;
+  rounded.rounded_keys = rounded_keys.data();
+  rounded.rounded_values = rounded_values.data();
+  Team team(2);
+  Mat<float> want(7, q.cols());
+  AttentionJob job{q.view(), want.view(), side.view(), kKeys - 7, 40};
+  attend(team, shape, {&job, 1});
+  for (const KvView& view : {apart, rounded}) {
+    Mat<float> got(7, q.cols()), reference(7, q.cols());
+    job.kv = view;
+    job.out = got.view();
+    attend(team, shape, {&job, 1});
+    EXPECT_TRUE(same_bits(got, want));
+    job.out = reference.view();
+    attend_reference(shape, job);
+    for (size_t i = 0; i < got.size(); ++i)
+      EXPECT_NEAR(got.data()[i], reference.data()[i], 1e-5 * (1 + std::fabs(got.data()[i])));
+  }
+}
+
 TEST(Attend, SurvivesScoresThatOverflowAnExponential) {
   const AttentionShape shape{1, 1, 8, 50.0F};
   const Kv kv = make_kv(20, 8, 15);
