@@ -57,6 +57,11 @@ class MatView {
 // through page tables. Free with std::free. Throws std::bad_alloc.
 void* allocate_matrix(size_t bytes);
 
+// The same for weights, which stay as long as their model: small ones share large pages. From any
+// thread; nullptr for 0 bytes. free_weights() wants the same number of bytes again.
+void* allocate_weights(size_t bytes);
+void free_weights(void* data, size_t bytes);
+
 // Aligned to 64 bytes, contiguous (stride == cols), zeroed when made. `resize` keeps the allocation
 // when it is large enough and leaves the content unspecified.
 template <class T>
@@ -68,6 +73,17 @@ class Mat {
   Mat(size_t rows, size_t cols) {
     resize(rows, cols);
     fill(T{});
+  }
+  // A matrix that stays: see allocate_weights().
+  static Mat of_weights(size_t rows, size_t cols) {
+    Mat made;
+    made.capacity_bytes_ = rounded_bytes(rows, cols);
+    made.data_ = static_cast<T*>(allocate_weights(made.capacity_bytes_));
+    made.weights_ = true;
+    made.rows_ = rows;
+    made.cols_ = cols;
+    if (made.data_ != nullptr) std::memset(static_cast<void*>(made.data_), 0, made.capacity_bytes_);
+    return made;
   }
   Mat(const Mat& other) { *this = other; }
   Mat& operator=(const Mat& other) {
@@ -81,13 +97,12 @@ class Mat {
     swap(other);
     return *this;
   }
-  ~Mat() { std::free(data_); }
+  ~Mat() { release(); }
 
   void resize(size_t rows, size_t cols) {
-    const size_t bytes = (rows * cols * sizeof(T) + 63) / 64 * 64;
-    if (bytes > capacity_bytes_) {
-      std::free(data_);
-      data_ = nullptr;
+    if (rows * cols * sizeof(T) > capacity_bytes_) {
+      const size_t bytes = rounded_bytes(rows, cols);
+      release();
       data_ = static_cast<T*>(allocate_matrix(bytes));
       capacity_bytes_ = bytes;
     }
@@ -114,7 +129,19 @@ class Mat {
   operator MatView<const T>() const { return view(); }
 
  private:
+  static size_t rounded_bytes(size_t rows, size_t cols) {
+    return (rows * cols * sizeof(T) + 63) / 64 * 64;
+  }
+  void release() {
+    if (weights_)
+      free_weights(data_, capacity_bytes_);
+    else
+      std::free(data_);
+    data_ = nullptr;
+    weights_ = false;
+  }
   void swap(Mat& other) {
+    std::swap(weights_, other.weights_);
     std::swap(data_, other.data_);
     std::swap(rows_, other.rows_);
     std::swap(cols_, other.cols_);
@@ -123,6 +150,7 @@ class Mat {
 
   T* data_ = nullptr;
   size_t rows_ = 0, cols_ = 0, capacity_bytes_ = 0;
+  bool weights_ = false;  // whose memory it is
 };
 
 using ConstMat = MatView<const float>;

@@ -18,10 +18,10 @@ PackedMatrix::PackedMatrix(WeightType type, size_t n_out, size_t n_in)
     : type_(type), n_out_(n_out), n_in_(n_in) {
   const size_t rows = panel_count();
   switch (type) {
-    case WeightType::kF32: f32_ = Mat<float>(rows, n_in * kPanel); break;
-    case WeightType::kBF16: bf16_ = Mat<BF16>(rows, padded_in() * kPanel); break;
+    case WeightType::kF32: f32_ = Mat<float>::of_weights(rows, n_in * kPanel); break;
+    case WeightType::kBF16: bf16_ = Mat<BF16>::of_weights(rows, padded_in() * kPanel); break;
     case WeightType::kI8:
-      i8_ = Mat<int8_t>(rows, n_in * kPanel);
+      i8_ = Mat<int8_t>::of_weights(rows, n_in * kPanel);
       scales_ = Mat<float>(rows, kPanel);
       break;
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace plumb {
 namespace {
@@ -86,6 +87,29 @@ TEST(MatView, SubviewsReferToTheSameNumbers) {
   EXPECT_EQ(block.row_span(1)[0], 202.0F);
   block(1, 0) = 5.0F;
   EXPECT_EQ(mat(2, 2), 5.0F);
+}
+
+TEST(Mat, OfWeightsBehavesLikeAnyOther) {
+  std::vector<Mat<float>> kept;
+  const std::vector<size_t> sizes = {0, 1, 700, 40000, 3, 90000, 5};
+  for (const size_t rows : sizes)
+    for (int twice = 0; twice < 2; ++twice) {
+      Mat<float> mat = Mat<float>::of_weights(rows, 16);
+      ASSERT_EQ(reinterpret_cast<uintptr_t>(mat.data()) % 64, 0u);
+      for (size_t i = 0; i < mat.size(); ++i) ASSERT_EQ(mat.data()[i], 0.0F);
+      mat.fill(static_cast<float>(rows + 1));
+      if (twice == 0) kept.push_back(std::move(mat));
+    }
+  Mat<float> copy = kept[2];
+  copy.fill(9);
+  copy.resize(800, 17);
+  kept[3].resize(2, 2);
+  kept[4] = std::move(kept[1]);
+  EXPECT_EQ(kept[2](699, 15), 701.0F);
+  EXPECT_EQ(kept[4](0, 15), 2.0F);
+  EXPECT_EQ(kept[6](4, 15), 6.0F);
+  kept.erase(kept.begin(), kept.begin() + 3);
+  EXPECT_EQ(kept.back()(4, 15), 6.0F);
 }
 
 TEST(MatView, BecomesConstButNeverTheReverse) {
