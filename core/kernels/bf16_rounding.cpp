@@ -57,6 +57,17 @@ PLUMB_ROUND inline void join_pairs(const BF16* even, __mmask16 even_lanes, const
   _mm512_storeu_si512(target, _mm512_permutexvar_epi16(order, both));
 }
 
+// One or the other, of two rows that begin at `even_at` and `odd_at`. `kept` null: not rounded yet.
+PLUMB_ROUND inline void pairs_of(const float* exact, const BF16* kept, size_t even_at,
+                                 __mmask16 even_lanes, size_t odd_at, __mmask16 odd_lanes,
+                                 __m512i order, BF16* target) {
+  if (kept != nullptr)
+    join_pairs(kept + even_at, even_lanes, kept + odd_at, odd_lanes, order, target);
+  else
+    round_pairs(_mm512_maskz_loadu_ps(even_lanes, exact + even_at),
+                _mm512_maskz_loadu_ps(odd_lanes, exact + odd_at), order, target);
+}
+
 // 2^x, off by less than 2e-7 of itself; exactly 0 from -200 down. The polynomial interpolates 2^f
 // at the Chebyshev nodes of [-1/2, 1/2].
 PLUMB_ROUND inline __m512 exp2_of(__m512 x) {
@@ -90,7 +101,6 @@ PLUMB_ROUND inline float largest_of(const float* scores, size_t n) {
 PLUMB_ROUND void round_keys(const HeadSource& head, size_t from, size_t to, size_t depth,
                             BF16* target) {
   const __m512i order = pair_order();
-  const bool rounded = head.kv.rounded_keys != nullptr;
   const KvHead<float> exact = head_of<float>(head.kv, head.head, head.head_dim);
   const KvHead<BF16> kept = head_of<BF16>(head.kv, head.head, head.head_dim);
   for (size_t j = from; j < to; j += kKeyPanel) {
@@ -102,11 +112,7 @@ PLUMB_ROUND void round_keys(const HeadSource& head, size_t from, size_t to, size
       const __mmask16 even = exists && c < head.head_dim ? 0xFFFF : 0;
       const __mmask16 odd = exists && c + 1 < head.head_dim ? 0xFFFF : 0;
       const size_t at = panel + c * kKeyPanel;
-      if (rounded)
-        join_pairs(kept.keys + at, even, kept.keys + at + kKeyPanel, odd, order, target);
-      else
-        round_pairs(_mm512_maskz_loadu_ps(even, exact.keys + at),
-                    _mm512_maskz_loadu_ps(odd, exact.keys + at + kKeyPanel), order, target);
+      pairs_of(exact.keys, kept.keys, at, even, at + kKeyPanel, odd, order, target);
     }
   }
 }
@@ -114,7 +120,6 @@ PLUMB_ROUND void round_keys(const HeadSource& head, size_t from, size_t to, size
 PLUMB_ROUND void round_values(const HeadSource& head, size_t from, size_t to, size_t panel_stride,
                               BF16* target) {
   const __m512i order = pair_order();
-  const bool rounded = head.kv.rounded_values != nullptr;
   const KvHead<float> exact = head_of<float>(head.kv, head.head, head.head_dim);
   const KvHead<BF16> kept = head_of<BF16>(head.kv, head.head, head.head_dim);
   const size_t step = exact.value_step;
@@ -126,12 +131,8 @@ PLUMB_ROUND void round_values(const HeadSource& head, size_t from, size_t to, si
       const __mmask16 lanes = first_lanes(head.head_dim - c);
       const __mmask16 a = even ? lanes : __mmask16{0}, b = odd ? lanes : __mmask16{0};
       const size_t at = j * step + c;
-      BF16* pair = target + c / 16 * panel_stride;
-      if (rounded)
-        join_pairs(kept.values + at, a, kept.values + at + step, b, order, pair);
-      else
-        round_pairs(_mm512_maskz_loadu_ps(a, exact.values + at),
-                    _mm512_maskz_loadu_ps(b, exact.values + at + step), order, pair);
+      pairs_of(exact.values, kept.values, at, a, at + step, b, order,
+               target + c / 16 * panel_stride);
     }
   }
 }

@@ -90,7 +90,10 @@ void gate_panels(Bf16Unit unit, MatView<const BF16> x, const PackedMatrix& gate_
     multiply(unit, product);
     for (size_t i = 0; i < n; ++i) {
       const size_t column = (panel + i) * kPanel;
-      GateColumns columns{sums.data() + i * kPanel, sums.data() + (n + i) * kPanel, sums.cols()};
+      GateColumns columns;
+      columns.gate = sums.data() + i * kPanel;
+      columns.up = sums.data() + (n + i) * kPanel;
+      columns.stride = sums.cols();
       BF16* target = rounded_row(unit, hidden, task.first_row) +
                      column / kTileDepth * chunk_step(unit) + column % kTileDepth;
       columns.target = &target->bits;
