@@ -15,7 +15,8 @@ constexpr const char* stage_name(Stage stage) {
 struct Place {
   Stage stage = Stage::kPrelude;
   int block = 0;  // index inside the stage
-  int step = 0;   // recurrence iteration from 0; always 0 outside the core
+  // Core: recurrence iteration from 0. Coda: where a cache is written, the depth that is read. Else 0.
+  int step = 0;
 
   auto operator<=>(const Place&) const = default;
 };

@@ -164,8 +164,8 @@ HWY_INLINE float widened(BF16 x) { return f32_from_bf16(x); }
 
 template <size_t MR, class T>
 void head_rows(const float* const* queries, float* const* out, const KvHead<T>& kv,
-               size_t head_dim, float scale, const size_t* begins, const size_t* ends, const OwnRows& own,
-               float* const* scores) {
+               size_t head_dim, float scale, const size_t* begins, const size_t* ends,
+               const OwnRows& own, float* const* scores) {
   const size_t begin = *std::min_element(begins, begins + MR);
   const size_t end = *std::max_element(ends, ends + MR);
   const size_t first = begin / 16, last = (end + 15) / 16;

@@ -11,18 +11,11 @@
 namespace plumb {
 namespace {
 
+using Case = test::AttendCase;
 using test::Kv;
 using test::make_kv;
 using test::random_mat;
 using test::same_bits;
-
-struct Case {
-  size_t rows, before, n_heads, n_kv_heads, head_dim, window, first_key;
-};
-
-AttentionShape shape_of(const Case& c) {
-  return {c.n_heads, c.n_kv_heads, c.head_dim, 1 / std::sqrt(static_cast<float>(c.head_dim))};
-}
 
 Mat<float> attend_with(Team& team, const AttentionShape& shape, AttentionJob job,
                        std::optional<Bf16Unit> unit = {}) {
@@ -46,7 +39,7 @@ class AttendBf16 : public ::testing::TestWithParam<Case> {};
 // in all.
 TEST_P(AttendBf16, StaysWithinTheRoundingOfItsInputs) {
   const Case& c = GetParam();
-  const AttentionShape shape = shape_of(c);
+  const AttentionShape shape = c.shape();
   const Kv kv = make_kv(c.before + c.rows, c.n_kv_heads * c.head_dim, 7);
   const Mat<float> q = random_mat(c.rows, c.n_heads * c.head_dim, 9, 2);
   Mat<float> want(q.rows(), q.cols());

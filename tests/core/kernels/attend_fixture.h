@@ -8,6 +8,15 @@
 
 namespace plumb::test {
 
+struct AttendCase {
+  size_t rows, before, n_heads, n_kv_heads, head_dim, window;
+  size_t first_key = 0;
+
+  AttentionShape shape() const {
+    return {n_heads, n_kv_heads, head_dim, 1 / std::sqrt(static_cast<float>(head_dim))};
+  }
+};
+
 struct Kv {
   Mat<float> keys, values;
   KvView view() const { return {keys.data(), values.data(), values.cols(), values.cols()}; }

@@ -9,20 +9,17 @@
 namespace plumb {
 namespace {
 
+using Case = test::AttendCase;
 using test::Kv;
 using test::make_kv;
 using test::random_mat;
 using test::same_bits;
 
-struct Case {
-  size_t rows, before, n_heads, n_kv_heads, head_dim, window;
-};
-
 class AttendCases : public ::testing::TestWithParam<Case> {};
 
 TEST_P(AttendCases, EqualsTheReference) {
   const Case& c = GetParam();
-  const AttentionShape shape{c.n_heads, c.n_kv_heads, c.head_dim, 1 / std::sqrt(static_cast<float>(c.head_dim))};
+  const AttentionShape shape = c.shape();
   const Kv kv = make_kv(c.before + c.rows, c.n_kv_heads * c.head_dim, 7);
   const Mat<float> q = random_mat(c.rows, c.n_heads * c.head_dim, 9, 2);
   Mat<float> want(q.rows(), q.cols()), got(q.rows(), q.cols());
