@@ -1,6 +1,7 @@
 #include "core/kernels/matmul.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "core/kernels/panel_tasks.h"
@@ -12,17 +13,12 @@
 #include <hwy/highway.h>
 
 // A tile is MR rows by NP panels of 16 outputs, all its sums in registers. Where many rows pass by,
-// inputs are walked in blocks of kBlock so that the panels of one block stay close (L1 or L2) while all
-// rows pass by; sums are parked in y between blocks, which leaves each chain as it was.
+// inputs are walked in blocks so that the panels of one block stay close (L1 or L2) while all rows
+// pass by; sums are parked in y between blocks, which leaves each chain as it was. Rounded weights
+// are widened once for a block then, not once for every tile of rows.
 //
 //              panel p        panel p+1
 //   x row r  [ 16 sums ...  | 16 sums ... ]   += x[r][k] * w[p][k][0..15]
-#ifndef PLUMB_MATMUL_SHARED
-#define PLUMB_MATMUL_SHARED
-namespace plumb {
-constexpr size_t kBlock = 2048;  // inputs; even. Two panels of it are 256 KiB: at home in any L2
-}
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace plumb {
@@ -45,6 +41,39 @@ constexpr bool fits(size_t n_rows, size_t n_panels) {
   return n_rows * n_panels * kVectors <= kSums && n_panels <= kMostPanels;
 }
 
+// Inputs of a block; even. Below AVX-512 a tile is one panel wide and reads it again for every six
+// rows, so the panel's block should live in L1 (16 KiB); wider tiles have theirs in L2. So do widened
+// weights, which a block also bounds.
+constexpr size_t kBlock = kVectors == 1 ? 2048 : 256;
+constexpr size_t kWidenedBlock = 256;
+
+template <WeightType kType>
+using Weight = std::conditional_t<kType == WeightType::kF32, float,
+                                  std::conditional_t<kType == WeightType::kBF16, BF16, int8_t>>;
+
+// The panels that tiles read: packed weights, or a part of them widened.
+template <WeightType kType>
+struct Panels {
+  const Weight<kType>* data;  // input `first_input` of panel `first_panel`
+  size_t step;                // elements from a panel to the next
+  size_t first_panel, first_input;
+  const float* scales;        // of panel 0 and all that follow; null: none
+
+  HWY_INLINE const Weight<kType>* at(size_t panel, size_t k) const {
+    return data + (panel - first_panel) * step + (k - first_input) * 16;
+  }
+};
+
+template <WeightType kType>
+Panels<kType> panels_of(const PackedMatrix& w) {
+  if constexpr (kType == WeightType::kF32)
+    return {w.f32_panel(0), w.n_in() * 16, 0, 0, nullptr};
+  else if constexpr (kType == WeightType::kBF16)
+    return {w.bf16_panel(0), w.padded_in() * 16, 0, 0, nullptr};
+  else
+    return {w.i8_panel(0), w.n_in() * 16, 0, 0, w.scales(0)};
+}
+
 struct Tile {
   const float* x;
   size_t x_stride;
@@ -54,34 +83,32 @@ struct Tile {
   size_t spread;          // from one panel of the tile to the next, in panels
   size_t k_begin, k_end;  // k_begin even
   bool first_block, last_block;
-  bool add;               // kAdd
-  const float* old;       // with add: y's former content, same stride, saved by the caller
+  const float* old;       // what the last block adds to y; null: nothing
+  size_t old_stride;
 };
 
-// The 16 weights of input k + kOdd of a panel, widened. REQUIRES k even.
+// The 16 weights of input kOdd of the pair at `pair`, widened.
 template <WeightType kType, size_t kOdd>
-HWY_INLINE void load_input(const PackedMatrix& w, size_t panel, size_t k, V (&out)[kVectors]) {
+HWY_INLINE void load_input(const Weight<kType>* pair, V (&out)[kVectors]) {
   const D d;
   if constexpr (kType == WeightType::kF32) {
-    const float* source = w.f32_panel(panel) + (k + kOdd) * 16;
     PLUMB_UNROLL
-    for (size_t v = 0; v < kVectors; ++v) out[v] = hn::Load(d, source + v * kLanes);
+    for (size_t v = 0; v < kVectors; ++v) out[v] = hn::Load(d, pair + kOdd * 16 + v * kLanes);
   } else if constexpr (kType == WeightType::kBF16) {
     // A pair of inputs lies in one 32-bit lane; a bf16 is the upper half of its f32.
     const hn::RebindToUnsigned<D> du;
-    const auto* source = reinterpret_cast<const uint32_t*>(w.bf16_panel(panel) + k * 16);
+    const auto* source = reinterpret_cast<const uint32_t*>(pair);
     PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v) {
-      const auto pair = hn::Load(du, source + v * kLanes);
-      out[v] = hn::BitCast(d, kOdd != 0 ? hn::And(pair, hn::Set(du, 0xFFFF0000U)) : hn::ShiftLeft<16>(pair));
+      const auto both = hn::Load(du, source + v * kLanes);
+      out[v] = hn::BitCast(d, kOdd != 0 ? hn::And(both, hn::Set(du, 0xFFFF0000U)) : hn::ShiftLeft<16>(both));
     }
   } else {
     const hn::RebindToSigned<D> di;
     const hn::Rebind<int8_t, D> d8;
-    const int8_t* source = w.i8_panel(panel) + (k + kOdd) * 16;
     PLUMB_UNROLL
     for (size_t v = 0; v < kVectors; ++v)
-      out[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, source + v * kLanes)));
+      out[v] = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, pair + kOdd * 16 + v * kLanes)));
   }
 }
 
@@ -103,14 +130,15 @@ struct RowPointers {
   }
 };
 
-// Adds the products of input k + kOdd, to which `rows` point but for kOdd, to all sums of a tile.
+// Adds the products of input kOdd of a pair, to which `rows` (but for kOdd) and `panels` point, to
+// all sums of a tile.
 template <WeightType kType, size_t kOdd, size_t MR, size_t NP>
-HWY_INLINE void add_products(const PackedMatrix& w, const Tile& t, size_t k, const RowPointers<MR>& rows,
+HWY_INLINE void add_products(const Weight<kType>* const (&panels)[NP], const RowPointers<MR>& rows,
                              V (&sum)[MR][NP][kVectors]) {
   const D d;
   V weights[NP][kVectors];
   PLUMB_UNROLL
-  for (size_t p = 0; p < NP; ++p) load_input<kType, kOdd>(w, t.first_panel + p * t.spread, k, weights[p]);
+  for (size_t p = 0; p < NP; ++p) load_input<kType, kOdd>(panels[p], weights[p]);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r) {
     const V input = hn::Set(d, rows.at(r, kOdd));
@@ -123,7 +151,7 @@ HWY_INLINE void add_products(const PackedMatrix& w, const Tile& t, size_t k, con
 
 // Not inlined: dozens of these in one function leave the compiler short of registers.
 template <WeightType kType, size_t MR, size_t NP>
-HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
+HWY_NOINLINE void run_tile(const Panels<kType>& w, const Tile& t) {
   const D d;
   V sum[MR][NP][kVectors];
   PLUMB_UNROLL
@@ -134,13 +162,17 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
       for (size_t v = 0; v < kVectors; ++v)
         sum[r][p][v] = t.first_block ? hn::Zero(d)
                                      : hn::LoadU(d, t.y + r * t.y_stride + p * t.spread * 16 + v * kLanes);
-  const size_t pairs_end = t.k_begin + (t.k_end - t.k_begin) / 2 * 2;
+  const Weight<kType>* panels[NP];
+  PLUMB_UNROLL
+  for (size_t p = 0; p < NP; ++p) panels[p] = w.at(t.first_panel + p * t.spread, t.k_begin);
   RowPointers<MR> rows(t);
-  for (size_t k = t.k_begin; k < pairs_end; k += 2, rows.advance(2)) {
-    add_products<kType, 0>(w, t, k, rows, sum);
-    add_products<kType, 1>(w, t, k, rows, sum);
+  for (size_t n_pairs = (t.k_end - t.k_begin) / 2; n_pairs > 0; --n_pairs, rows.advance(2)) {
+    add_products<kType, 0>(panels, rows, sum);
+    add_products<kType, 1>(panels, rows, sum);
+    PLUMB_UNROLL
+    for (auto& panel : panels) panel += 32;
   }
-  if (pairs_end < t.k_end) add_products<kType, 0>(w, t, pairs_end, rows, sum);
+  if ((t.k_end - t.k_begin) % 2 != 0) add_products<kType, 0>(panels, rows, sum);
   PLUMB_UNROLL
   for (size_t r = 0; r < MR; ++r)
     PLUMB_UNROLL
@@ -149,9 +181,10 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
       for (size_t v = 0; v < kVectors; ++v) {
         V value = sum[r][p][v];
         if (t.last_block) {
-          if constexpr (kType == WeightType::kI8)
-            value = hn::Mul(value, hn::LoadU(d, w.scales(t.first_panel + p * t.spread) + v * kLanes));
-          if (t.add) value = hn::Add(hn::LoadU(d, t.old + r * t.y_stride + p * t.spread * 16 + v * kLanes), value);
+          if (w.scales != nullptr)
+            value = hn::Mul(value, hn::LoadU(d, w.scales + (t.first_panel + p * t.spread) * 16 + v * kLanes));
+          if (t.old != nullptr)
+            value = hn::Add(hn::LoadU(d, t.old + r * t.old_stride + p * t.spread * 16 + v * kLanes), value);
         }
         hn::StoreU(value, d, t.y + r * t.y_stride + p * t.spread * 16 + v * kLanes);
       }
@@ -159,29 +192,34 @@ HWY_NOINLINE void run_tile(const PackedMatrix& w, const Tile& t) {
 
 // run_tile of 1, 2, ... kMaxRows rows by NP panels; where they do not fit, of one panel.
 template <WeightType kType, size_t NP, size_t... kRow>
-HWY_INLINE void run_rows(const PackedMatrix& w, const Tile& t, size_t rows,
-                         std::index_sequence<kRow...>) {
-  using Run = void (*)(const PackedMatrix&, const Tile&);
+HWY_INLINE void run_rows(const Panels<kType>& w, const Tile& t, size_t rows, std::index_sequence<kRow...>) {
+  using Run = void (*)(const Panels<kType>&, const Tile&);
   static constexpr Run kRuns[] = {run_tile<kType, kRow + 1, fits(kRow + 1, NP) ? NP : 1>...};
   kRuns[rows - 1](w, t);
 }
 
-// Panels from `t.first_panel` that one pass over t's rows takes; returns how many.
-template <WeightType kType, size_t NP = kMostPanels>
-HWY_INLINE size_t run_some_panels(const PackedMatrix& w, const Tile& t, size_t rows,
-                                  size_t n_left) {
-  if constexpr (NP > 1) {
-    if (n_left < NP || !fits(rows, NP)) return run_some_panels<kType, NP / 2>(w, t, rows, n_left);
-  }
-  run_rows<kType, NP>(w, t, rows, std::make_index_sequence<kMaxRows>());
-  return NP;
+// Panels that one pass over a tile of `rows` rows takes, of `n_left`.
+HWY_INLINE size_t panels_at_once(size_t rows, size_t n_left) {
+  size_t n = kMostPanels;
+  while (n > 1 && (n > n_left || !fits(rows, n))) n /= 2;
+  return n;
+}
+
+// n_panels: 4, 2 or 1, as panels_at_once says.
+template <WeightType kType>
+HWY_INLINE void run_some_panels(const Panels<kType>& w, const Tile& t, size_t rows, size_t n_panels) {
+  constexpr auto kRows = std::make_index_sequence<kMaxRows>();
+  if (n_panels == 4) return run_rows<kType, 4>(w, t, rows, kRows);
+  if (n_panels == 2) return run_rows<kType, 2>(w, t, rows, kRows);
+  run_rows<kType, 1>(w, t, rows, kRows);
 }
 
 // Moves `t` along. (A copy of it would wait for all the stores before it: they are forwarded one by one only.)
 template <WeightType kType>
-HWY_INLINE void run_exactly(const PackedMatrix& w, Tile& t, size_t rows, size_t n_panels) {
+HWY_INLINE void run_exactly(const Panels<kType>& w, Tile& t, size_t rows, size_t n_panels) {
   for (size_t done = 0; done < n_panels;) {
-    const size_t taken = run_some_panels<kType>(w, t, rows, n_panels - done);
+    const size_t taken = panels_at_once(rows, n_panels - done);
+    run_some_panels(w, t, rows, taken);
     done += taken;
     t.first_panel += taken;
     t.y += taken * 16;
@@ -192,41 +230,70 @@ HWY_INLINE void run_exactly(const PackedMatrix& w, Tile& t, size_t rows, size_t 
 // Rows of one tile by a stretch of panels: reading the panels is the work, and goes fastest where
 // each stream reads on and on. So a tile's panels lie a share of the stretch apart. Returns how
 // many panels were taken, as many as make whole shares.
-template <WeightType kType, size_t NP = kMostPanels>
-HWY_INLINE size_t run_shares(const PackedMatrix& w, Tile& t, size_t rows, size_t n_panels) {
-  if constexpr (NP > 1) {
-    if (!fits(rows, NP)) return run_shares<kType, NP / 2>(w, t, rows, n_panels);
-    t.spread = n_panels / NP;
-    for (size_t i = 0; i < t.spread; ++i, ++t.first_panel, t.y += 16) {
-      run_rows<kType, NP>(w, t, rows, std::make_index_sequence<kMaxRows>());
-      if (t.old != nullptr) t.old += 16;
-    }
-    const size_t taken = t.spread * NP;
-    t.spread = 1;
-    return taken;
+template <WeightType kType>
+HWY_INLINE size_t run_shares(const Panels<kType>& w, Tile& t, size_t rows, size_t n_panels) {
+  const size_t n_shares = panels_at_once(rows, kMostPanels);
+  if (n_shares == 1) return 0;
+  t.spread = n_panels / n_shares;
+  for (size_t i = 0; i < t.spread; ++i, ++t.first_panel, t.y += 16) {
+    run_some_panels(w, t, rows, n_shares);
+    if (t.old != nullptr) t.old += 16;
   }
-  return 0;
+  const size_t taken = t.spread * n_shares;
+  t.spread = 1;
+  return taken;
 }
 
-// Panels [first, last) of all rows. `y` has 16-padded rows of its own (see matmul below).
+// Inputs [t.k_begin, t.k_end) of `n_panels` panels from `first` on, in f32.
 template <WeightType kType>
-void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
-                MatView<const float> old, size_t first, size_t last, bool add) {
-  const size_t n_in = w.n_in();
+Panels<WeightType::kF32> widen(const Panels<kType>& w, const Tile& t, size_t first, size_t n_panels) {
+  const D d;
+  thread_local Mat<float> widened;
+  widened.resize(kMostPanels, kWidenedBlock * 16);
+  for (size_t p = 0; p < n_panels; ++p) {
+    const auto* pair = w.at(first + p, t.k_begin);
+    float* target = widened.row(p);
+    V out[kVectors];
+    for (size_t k = t.k_begin; k < t.k_end; k += 2, pair += 32, target += 32) {
+      load_input<kType, 0>(pair, out);
+      for (size_t v = 0; v < kVectors; ++v) hn::Store(out[v], d, target + v * kLanes);
+      if (k + 1 == t.k_end) break;
+      load_input<kType, 1>(pair, out);
+      for (size_t v = 0; v < kVectors; ++v) hn::Store(out[v], d, target + 16 + v * kLanes);
+    }
+  }
+  return {widened.data(), kWidenedBlock * 16, first, t.k_begin, w.scales};
+}
+
+// Panels [first, last) of all rows. `y` has room for whole panels. With `add`, they are added to it.
+template <WeightType kType>
+void run_panels(const PackedMatrix& weights, MatView<const float> x, MatView<float> y, size_t first,
+                size_t last, bool add) {
+  constexpr size_t kTilesThatWiden = 3;
+  const Panels<kType> w = panels_of<kType>(weights);
+  const size_t n_in = weights.n_in();
   const size_t n_tiles = (x.rows() + kMaxRows - 1) / kMaxRows;
   const size_t t_rows = (x.rows() + n_tiles - 1) / n_tiles;  // 13 rows are 5, 5 and 3, not 6, 6 and 1
-  const size_t block = n_tiles > 1 ? kBlock : n_in;
+  const bool widening = kType != WeightType::kF32 && n_tiles >= kTilesThatWiden;
+  const size_t block = n_tiles == 1 ? n_in : widening ? kWidenedBlock : kBlock;
+  MatView<const float> old = y;
+  if (add && block < n_in) {  // y holds parked sums meanwhile
+    thread_local Mat<float> saved;
+    const size_t width = (last - first) * 16;
+    saved.resize(y.rows(), width);
+    for (size_t r = 0; r < y.rows(); ++r) std::copy(y.row(r), y.row(r) + width, saved.row(r));
+    old = saved;
+  }
   Tile t;
   t.x_stride = x.stride();
   t.y_stride = y.stride();
+  t.old_stride = old.stride();
   t.spread = 1;
-  t.add = add;
   for (size_t k = 0; k < n_in; k += block) {
     t.k_begin = k;
     t.k_end = std::min(n_in, k + block);
     t.first_block = k == 0;
     t.last_block = t.k_end == n_in;
-    size_t taken = 0;
     size_t p = first;
     const auto stand_at = [&](size_t row) {
       t.first_panel = p;
@@ -236,28 +303,32 @@ void run_panels(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
     };
     if (n_tiles == 1) {
       stand_at(0);
-      p += run_shares<kType>(w, t, x.rows(), last - first);
+      p += run_shares(w, t, x.rows(), last - first);
     }
-    for (; p < last; p += taken) {
-      taken = last - p;  // what the first rows cannot take at once is left for the next turn
-      for (size_t row = 0; row < x.rows(); row += t_rows) {
-        const size_t rows = std::min(t_rows, x.rows() - row);
-        stand_at(row);
-        if (row == 0)
-          taken = run_some_panels<kType>(w, t, rows, taken);
-        else
-          run_exactly<kType>(w, t, rows, taken);
-      }
+    while (p < last) {
+      // What the first rows cannot take at once is left for the next turn.
+      const size_t taken = panels_at_once(std::min(t_rows, x.rows()), last - p);
+      const auto run_all_rows = [&](const auto& panels) HWY_ATTR {
+        for (size_t row = 0; row < x.rows(); row += t_rows) {
+          stand_at(row);
+          run_exactly(panels, t, std::min(t_rows, x.rows() - row), taken);
+        }
+      };
+      if (widening)
+        run_all_rows(widen(w, t, p, taken));
+      else
+        run_all_rows(w);
+      p += taken;
     }
   }
 }
 
-void run_range(const PackedMatrix& w, MatView<const float> x, MatView<float> y,
-               MatView<const float> old, size_t first, size_t last, bool add) {
+void run_range(const PackedMatrix& w, MatView<const float> x, MatView<float> y, size_t first, size_t last,
+               bool add) {
   switch (w.type()) {
-    case WeightType::kF32: return run_panels<WeightType::kF32>(w, x, y, old, first, last, add);
-    case WeightType::kBF16: return run_panels<WeightType::kBF16>(w, x, y, old, first, last, add);
-    case WeightType::kI8: return run_panels<WeightType::kI8>(w, x, y, old, first, last, add);
+    case WeightType::kF32: return run_panels<WeightType::kF32>(w, x, y, first, last, add);
+    case WeightType::kBF16: return run_panels<WeightType::kBF16>(w, x, y, first, last, add);
+    case WeightType::kI8: return run_panels<WeightType::kI8>(w, x, y, first, last, add);
   }
 }
 
@@ -272,31 +343,25 @@ HWY_EXPORT(run_range);
 
 namespace {
 
-// A ragged last panel, and kAdd where y holds parked sums meanwhile, go through a private copy.
+// A ragged last panel goes through a private copy.
 void run_task(MatView<const float> x, const PackedMatrix& w, MatView<float> y, MatmulMode mode,
               size_t first, size_t last) {
   const size_t begin = first * 16, end = std::min(last * 16, w.n_out());
-  const bool ragged = last * 16 > w.n_out();
   const bool add = mode == MatmulMode::kAdd;
-  if (!ragged && (!add || w.n_in() <= kBlock)) {
-    const MatView<float> part = y.cols_from(begin, end - begin);
-    HWY_DYNAMIC_DISPATCH(run_range)(w, x, part, part, first, last, add);
+  const MatView<float> part = y.cols_from(begin, end - begin);
+  if (last * 16 <= w.n_out()) {
+    HWY_DYNAMIC_DISPATCH(run_range)(w, x, part, first, last, add);
     return;
   }
-  thread_local Mat<float> scratch, old;
-  const size_t width = (last - first) * 16;
-  scratch.resize(x.rows(), width);
-  if (add) {
-    old.resize(x.rows(), width);
-    for (size_t r = 0; r < x.rows(); ++r) {
-      std::copy(y.row(r) + begin, y.row(r) + end, old.row(r));
-      std::fill(old.row(r) + (end - begin), old.row(r) + width, 0.0F);
-    }
+  thread_local Mat<float> whole;
+  whole.resize(x.rows(), (last - first) * 16);
+  for (size_t r = 0; r < x.rows() && add; ++r) {
+    std::copy(part.row(r), part.row(r) + part.cols(), whole.row(r));
+    std::fill(whole.row(r) + part.cols(), whole.row(r) + whole.cols(), 0.0F);
   }
-  HWY_DYNAMIC_DISPATCH(run_range)(w, x, scratch, add ? MatView<const float>(old) : MatView<const float>(),
-                                  first, last, add);
+  HWY_DYNAMIC_DISPATCH(run_range)(w, x, whole, first, last, add);
   for (size_t r = 0; r < x.rows(); ++r)
-    std::copy(scratch.row(r), scratch.row(r) + (end - begin), y.row(r) + begin);
+    std::copy(whole.row(r), whole.row(r) + part.cols(), part.row(r));
 }
 
 }  // namespace

@@ -32,6 +32,22 @@ void round_row(const float* source, size_t n, uint16_t* target) {
   for (size_t j = 0; i + j < n; ++j) target[i + j] = static_cast<uint16_t>(bits[j] >> 16);
 }
 
+// The same, each result as a float.
+void round_floats(const float* source, size_t n, float* target) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const auto upper = hn::Set(du, 0xFFFF0000U);
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, hn::LoadU(d, source + i)), upper)), d, target + i);
+  if (i == n) return;
+  float tail[HWY_MAX_BYTES / 4] = {};
+  std::copy(source + i, source + n, tail);
+  hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, hn::LoadU(d, tail)), upper)), d, tail);
+  std::copy(tail, tail + (n - i), target + i);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace plumb
 HWY_AFTER_NAMESPACE();
@@ -40,6 +56,7 @@ HWY_AFTER_NAMESPACE();
 namespace plumb {
 
 HWY_EXPORT(round_row);
+HWY_EXPORT(round_floats);
 
 namespace {
 
@@ -77,14 +94,15 @@ void multiply_panels(Bf16Unit unit, PanelProduct product, size_t n_columns) {
 
 void matmul_widened(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<float> y,
                     MatmulMode mode) {
+  constexpr size_t kRowsPerTask = 32;
   thread_local Mat<float> rounded;
   rounded.resize(x.rows(), x.cols());
-  thread_local std::vector<BF16> row;
-  row.resize(x.cols());
-  for (size_t r = 0; r < x.rows(); ++r) {
-    round_row_to_bf16(x.row_span(r), row.data());
-    for (size_t c = 0; c < x.cols(); ++c) rounded(r, c) = f32_from_bf16(row[c]);
-  }
+  Mat<float>& target = rounded;
+  team.run((x.rows() + kRowsPerTask - 1) / kRowsPerTask, [&](size_t task) {
+    const size_t end = std::min(x.rows(), (task + 1) * kRowsPerTask);
+    for (size_t r = task * kRowsPerTask; r < end; ++r)
+      HWY_DYNAMIC_DISPATCH(round_floats)(x.row(r), x.cols(), target.row(r));
+  });
   matmul(team, rounded, w, y, mode);
 }
 
