@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "bench/random_matrix.h"
 #include "core/decode/think.h"
 #include "core/exit/row_history.h"
 #include "core/kernels/attend.h"
@@ -18,17 +19,6 @@
 
 namespace plumb {
 namespace {
-
-PackedMatrix random_matrix(WeightType type, size_t n_out, size_t n_in) {
-  PackedMatrix w(type, n_out, n_in);
-  std::vector<float> row(n_in);
-  for (size_t r = 0; r < n_out; ++r) {
-    for (size_t c = 0; c < n_in; ++c)
-      row[c] = static_cast<float>((r * 31 + c * 17) % 101) / 50.0F - 1.0F;
-    w.set_row(r, row);
-  }
-  return w;
-}
 
 // rows x 512 times [2816, 512]: the feed-forward of a 512-wide core.
 void BM_Matmul(benchmark::State& state, WeightType type) {

@@ -1,6 +1,7 @@
 #include "core/kernels/matmul.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/matmul.cpp"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 // A tile is MR rows by NP panels of 16 outputs, all its sums in registers. Where many rows pass by,
@@ -85,6 +87,8 @@ struct Tile {
   bool first_block, last_block;
   const float* old;       // what the last block adds to y; null: nothing
   size_t old_stride;
+  const std::byte* next;  // a share of the panels after these; never null
+  size_t next_step;       // bytes of it to fetch a pair of inputs; 0: nothing is wanted
 };
 
 // The 16 weights of input kOdd of the pair at `pair`, widened.
@@ -149,6 +153,10 @@ HWY_INLINE void add_products(const Weight<kType>* const (&panels)[NP], const Row
   }
 }
 
+// Tall tiles below AVX-512 have loads to spare: on their way they fetch what is wanted after them.
+template <size_t MR>
+constexpr bool kFetches = kVectors > 1 && MR > 3;
+
 // Not inlined: dozens of these in one function leave the compiler short of registers.
 template <WeightType kType, size_t MR, size_t NP>
 HWY_NOINLINE void run_tile(const Panels<kType>& w, const Tile& t) {
@@ -166,11 +174,16 @@ HWY_NOINLINE void run_tile(const Panels<kType>& w, const Tile& t) {
   PLUMB_UNROLL
   for (size_t p = 0; p < NP; ++p) panels[p] = w.at(t.first_panel + p * t.spread, t.k_begin);
   RowPointers<MR> rows(t);
+  const std::byte* next = t.next;
   for (size_t n_pairs = (t.k_end - t.k_begin) / 2; n_pairs > 0; --n_pairs, rows.advance(2)) {
     add_products<kType, 0>(panels, rows, sum);
     add_products<kType, 1>(panels, rows, sum);
     PLUMB_UNROLL
     for (auto& panel : panels) panel += 32;
+    if constexpr (kFetches<MR>) {
+      hwy::Prefetch(next);
+      next += t.next_step;
+    }
   }
   if ((t.k_end - t.k_begin) % 2 != 0) add_products<kType, 0>(panels, rows, sum);
   PLUMB_UNROLL
@@ -269,7 +282,7 @@ Panels<WeightType::kF32> widen(const Panels<kType>& w, const Tile& t, size_t fir
 template <WeightType kType>
 void run_panels(const PackedMatrix& weights, MatView<const float> x, MatView<float> y, size_t first,
                 size_t last, bool add) {
-  constexpr size_t kTilesThatWiden = 3;
+  constexpr size_t kTilesThatWiden = 4;
   const Panels<kType> w = panels_of<kType>(weights);
   const size_t n_in = weights.n_in();
   const size_t n_tiles = (x.rows() + kMaxRows - 1) / kMaxRows;
@@ -289,6 +302,8 @@ void run_panels(const PackedMatrix& weights, MatView<const float> x, MatView<flo
   t.y_stride = y.stride();
   t.old_stride = old.stride();
   t.spread = 1;
+  t.next = reinterpret_cast<const std::byte*>(x.data());
+  t.next_step = 0;
   for (size_t k = 0; k < n_in; k += block) {
     t.k_begin = k;
     t.k_end = std::min(n_in, k + block);
@@ -308,9 +323,15 @@ void run_panels(const PackedMatrix& weights, MatView<const float> x, MatView<flo
     while (p < last) {
       // What the first rows cannot take at once is left for the next turn.
       const size_t taken = panels_at_once(std::min(t_rows, x.rows()), last - p);
+      // Weights of the next panel come from afar: each tile of rows fetches a share of them.
+      const bool fetching = n_tiles > 1 && p + taken < last;
+      t.next_step = fetching ? 32 * sizeof(Weight<kType>) / n_tiles : 0;
+      const auto* next = reinterpret_cast<const std::byte*>(w.at(fetching ? p + taken : p, t.k_begin));
       const auto run_all_rows = [&](const auto& panels) HWY_ATTR {
         for (size_t row = 0; row < x.rows(); row += t_rows) {
           stand_at(row);
+          t.next = next;
+          next += (t.k_end - t.k_begin) / 2 * t.next_step;
           run_exactly(panels, t, std::min(t_rows, x.rows() - row), taken);
         }
       };
