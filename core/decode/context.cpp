@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "core/base/dtype.h"
@@ -44,31 +45,43 @@ Error DepthBatch::not_finite(const Flight& flight, int depth, const char* what) 
                     flight.first_pos + static_cast<int>(flight.n()) - 1, flight.call.sequence);
 }
 
-// The groups and ids of a joint call over some rows of each flight.
-Batch DepthBatch::gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
-                         size_t (*count)(const Flight&)) {
-  Batch batch;
+// The groups and ids of a joint call over some rows of each flight; until the next one.
+const Batch& DepthBatch::gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
+                                size_t (*count)(const Flight&)) {
+  batch_.groups.clear();
   ids_.clear();
   for (const Flight* flight : flights) {
     const size_t begin = first(*flight), n = count(*flight);
-    batch.groups.push_back(flight->group(ids_.size(), begin, n));
+    batch_.groups.push_back(flight->group(ids_.size(), begin, n));
     const auto at = flight->call.ids.begin() + static_cast<std::ptrdiff_t>(begin);
     ids_.insert(ids_.end(), at, at + static_cast<std::ptrdiff_t>(n));
   }
-  batch.ids = ids_;
-  return batch;
+  batch_.ids = ids_;
+  return batch_;
 }
 
-Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> tags) {
+const Batch& DepthBatch::gather_whole(std::span<Flight* const> flights) {
+  return gather(
+      flights, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+}
+
+void DepthBatch::take_in_left() {
+  std::move(left_.begin(), left_.end(), std::back_inserter(spare_));
+  left_.clear();
+}
+
+Status DepthBatch::enter(std::span<TokenCall> calls, std::span<const size_t> tags) {
   PLUMB_CHECK(calls.size() == tags.size());
+  take_in_left();
   if (calls.empty()) return ok_status();
   const ModelInfo& info = model_->info();
   const auto e = static_cast<size_t>(info.model_dim);
-  std::vector<Flight*> joining;
+  joining_.clear();
   for (size_t i = 0; i < calls.size(); ++i) {
-    auto flight = std::make_unique<Flight>();
-    flight->call = std::move(calls[i]);
-    flight->tag = tags[i];
+    if (spare_.empty()) spare_.push_back(std::make_unique<Flight>());
+    std::unique_ptr<Flight> flight = std::move(spare_.back());
+    spare_.pop_back();
+    flight->begin(std::move(calls[i]), tags[i]);
     TokenCall& call = flight->call;
     PLUMB_CHECK(!call.ids.empty() && call.cache != nullptr &&
                 (!call.record || call.ids.size() == 1));
@@ -77,24 +90,24 @@ Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> t
     flight->limit = call.rule != nullptr ? call.rule->depth_limit(call.num_steps) : call.num_steps;
     flight->rule_state.forward = call.forward;
     call.cache->extend(call.ids);
-    joining.push_back(flight.get());
+    joining_.push_back(flight.get());
     flights_.push_back(std::move(flight));
   }
-  const Batch batch = gather(
-      joining, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+  const Batch& batch = gather_whole(joining_);
   injected_.resize(batch.n_rows(), e);
   PLUMB_RETURN_IF_ERROR(model_->prelude(batch, *workspace_, injected_));
-  for (size_t i = 0; i < joining.size(); ++i) {
-    Flight& flight = *joining[i];
+  for (size_t i = 0; i < joining_.size(); ++i) {
+    Flight& flight = *joining_[i];
     const Group& group = batch.groups[i];
     flight.injected.resize(group.n_rows, e);
     flight.state.resize(group.n_rows, static_cast<size_t>(info.state_dim));
     copy_rows(injected_.view().rows_from(group.first_row, group.n_rows), flight.injected);
     if (info.random_state) {
       PLUMB_CHECK(flight.call.states != nullptr);
-      Batch own{flight.call.ids, {group}};
-      own.groups[0].first_row = 0;
-      PLUMB_RETURN_IF_ERROR(flight.call.states->fill(own, flight.injected, flight.state));
+      own_.ids = flight.call.ids;
+      own_.groups.assign(1, group);
+      own_.groups[0].first_row = 0;
+      PLUMB_RETURN_IF_ERROR(flight.call.states->fill(own_, flight.injected, flight.state));
     } else {
       model_->initial_state(flight.injected, flight.state);
     }
@@ -103,12 +116,9 @@ Status DepthBatch::enter(std::vector<TokenCall> calls, std::span<const size_t> t
       std::copy(flight.call.start.begin(), flight.call.start.end(),
                 flight.state.row(group.n_rows - 1));
     }
-    if (flight.call.rule != nullptr) {
-      flight.memories.resize(flight.rule_needs(Inputs::kState) ? flight.n() : 1);
-      flight.rows.resize(flight.memories.size());
-      for (size_t m = 0; m < flight.memories.size(); ++m)
-        flight.memories[m].start(flight.state.view().row_span(flight.row_of(m)).first(e));
-    }
+    flight.memories.resize(flight.call.rule == nullptr ? 0 : flight.rule_needs(Inputs::kState) ? flight.n() : 1);
+    for (size_t m = 0; m < flight.memories.size(); ++m)
+      flight.memories[m].start(flight.state.view().row_span(flight.row_of(m)).first(e));
     if (flight.call.record)
       flight.history.emplace(std::vector<int>(flight.call.lags.begin(), flight.call.lags.end()),
                              flight.state.view().row_span(0).first(e));
@@ -133,7 +143,7 @@ int DepthBatch::window() const {
 Status DepthBatch::run_window() {
   const int steps = window();
   for (const auto& flight : flights_) {
-    flight->passed.clear();
+    flight->n_passed = 0;
     if (steps > 1) flight->call.cache->begin_run_ahead();
   }
   for (int i = 0; i < steps; ++i) {
@@ -155,7 +165,8 @@ void DepthBatch::take_back_step() {
 }
 
 Status DepthBatch::step(bool remember) {
-  std::vector<Flight*> moving;
+  std::vector<Flight*>& moving = moving_;
+  moving.clear();
   for (const auto& flight : flights_)
     if (flight->depth < flight->limit) moving.push_back(flight.get());
   if (moving.empty()) return ok_status();
@@ -163,11 +174,10 @@ Status DepthBatch::step(bool remember) {
   if (remember)
     for (Flight* flight : moving) flight->before = flight->state;
   // A model of distinct blocks runs one block a call for the groups that are at it.
-  if (info.distinct_blocks)
+  if (info.distinct_blocks && moving.size() > 1)
     std::stable_sort(moving.begin(), moving.end(),
                      [](const Flight* a, const Flight* b) { return a->depth < b->depth; });
-  const Batch batch = gather(
-      moving, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
+  const Batch& batch = gather_whole(moving);
   if (moving.size() == 1) {
     PLUMB_RETURN_IF_ERROR(model_->step(batch, *workspace_, moving[0]->injected, moving[0]->state));
   } else {
@@ -186,8 +196,7 @@ Status DepthBatch::step(bool remember) {
   }
   for (Flight* flight : moving) {
     ++flight->depth;
-    if (remember && flight->is_looked_at())
-      flight->passed.push_back({flight->depth, flight->state});
+    if (remember && flight->is_looked_at()) flight->remember_depth();
   }
   return ok_status();
 }
@@ -197,21 +206,20 @@ void DepthBatch::end_halted() {
   for (const auto& flight : flights_) {
     if (!flight->call.own_halting || flight->depth == 0) continue;
     Flight* const one[] = {flight.get()};
-    const Batch batch = gather(
-        one, [](const Flight&) -> size_t { return 0; }, [](const Flight& f) { return f.n(); });
-    flight->done = model_->settled(batch, flight->state);
+    flight->done = model_->settled(gather_whole(one), flight->state);
   }
 }
 
 // Rows before the one that is read leave their coda entries for it to see; their logits are not
 // computed. Every readout of a call writes them anew, so those of the exit remain.
 Status DepthBatch::read_bodies(std::span<Flight* const> flights) {
-  std::vector<Flight*> with_body;
+  std::vector<Flight*>& with_body = with_body_;
+  with_body.clear();
   for (Flight* flight : flights)
     if (flight->n() > flight->n_read()) with_body.push_back(flight);
   if (with_body.empty()) return ok_status();
   const auto count = [](const Flight& f) { return f.n() - f.n_read(); };
-  const Batch batch = gather(
+  const Batch& batch = gather(
       with_body, [](const Flight&) -> size_t { return 0; }, count);
   state_.resize(batch.n_rows(), with_body[0]->state.cols());
   for (size_t i = 0; i < with_body.size(); ++i) {
@@ -227,7 +235,8 @@ Status DepthBatch::read(std::span<Flight* const> flights, Readout mode) {
   if (flights.empty()) return ok_status();
   PLUMB_RETURN_IF_ERROR(read_bodies(flights));
   const ModelInfo& info = model_->info();
-  Batch batch;
+  Batch& batch = batch_;
+  batch.groups.clear();
   ids_.clear();
   for (const Flight* flight : flights) {
     const size_t n = flight->n_read(), begin = flight->n() - n;
@@ -275,10 +284,11 @@ void DepthBatch::take_readout(Flight& flight) {
 }
 
 Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
-  std::vector<Flight*> unread;
+  std::vector<Flight*>& unread = unread_;
+  unread.clear();
   for (Flight* flight : done) {
     if (!flight->peeked()) {
-      flight->passed.clear();
+      flight->n_passed = 0;
       unread.push_back(flight);
       continue;
     }
@@ -293,17 +303,19 @@ Status DepthBatch::finish_readouts(std::span<Flight* const> done) {
   return ok_status();
 }
 
-Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
+Result<std::span<const DepthBatch::Finished>> DepthBatch::advance() {
+  take_in_left();
   PLUMB_RETURN_IF_ERROR(run_window());
   end_halted();
   PLUMB_RETURN_IF_ERROR(observe());
-  std::vector<Flight*> done;
+  std::vector<Flight*>& done = done_;
+  done.clear();
   for (const auto& flight : flights_) {
     flight->done = flight->done || flight->depth >= flight->limit;
     if (flight->done) done.push_back(flight.get());
   }
   PLUMB_RETURN_IF_ERROR(finish_readouts(done));
-  std::vector<Finished> finished;
+  finished_.clear();
   for (Flight* flight : done) {
     TokenAnswer& answer = flight->answer;
     if (!all_finite(answer.logits)) return not_finite(*flight, flight->depth, "logits");
@@ -319,10 +331,12 @@ Result<std::vector<DepthBatch::Finished>> DepthBatch::advance() {
       });
       fill_hindsight(answer.record.rows);
     }
-    finished.push_back({flight->tag, std::move(answer)});
+    finished_.push_back({flight->tag, &answer});
   }
-  std::erase_if(flights_, [](const auto& flight) { return flight->done; });
-  return finished;
+  for (auto& flight : flights_)
+    if (flight->done) left_.push_back(std::move(flight));
+  std::erase(flights_, nullptr);
+  return std::span<const Finished>(finished_);
 }
 
 }  // namespace plumb

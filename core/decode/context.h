@@ -79,20 +79,28 @@ class DepthBatch {
 
   struct Finished {
     size_t tag;
-    TokenAnswer answer;
+    TokenAnswer* answer;
   };
 
-  // Runs the prelude of all calls together and sets their s_0. `tags` come back with the answers.
-  Status enter(std::vector<TokenCall> calls, std::span<const size_t> tags);
+  // Runs the prelude of all calls together and sets their s_0. Moves from `calls`; `tags` come back
+  // with the answers.
+  Status enter(std::span<TokenCall> calls, std::span<const size_t> tags);
   // A step for everybody in flight, or a few where tokens may run ahead (core/decode/run_ahead.h),
-  // then checks and readouts; returns those that are done. An error when logits or states are not
-  // finite.
-  Result<std::vector<Finished>> advance();
+  // then checks and readouts; returns those that are done, whose answers stay until the next call
+  // of either function. An error when logits or states are not finite.
+  Result<std::span<const Finished>> advance();
   bool empty() const { return flights_.empty(); }
 
  private:
   struct Flight;
+  // A row that a rule looks at, or (kRecord) a record: a chain over depths and none of the others'.
+  struct Look {
+    static constexpr size_t kRecord = static_cast<size_t>(-1);
+    Flight* flight;
+    size_t memory;
+  };
 
+  void take_in_left();
   int window() const;
   Status run_window();
   Status step(bool remember);
@@ -102,8 +110,9 @@ class DepthBatch {
   Status read(std::span<Flight* const> flights, Readout mode);
   Status read_bodies(std::span<Flight* const> flights);
   Status finish_readouts(std::span<Flight* const> done);
-  Batch gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
-               size_t (*count)(const Flight&));
+  const Batch& gather(std::span<Flight* const> flights, size_t (*first)(const Flight&),
+                      size_t (*count)(const Flight&));
+  const Batch& gather_whole(std::span<Flight* const> flights);
   Status show(Flight& flight);
   void exit_at(Flight& flight, size_t shown);
   void take_readout(Flight& flight);
@@ -113,8 +122,14 @@ class DepthBatch {
   Team* team_;
   std::unique_ptr<Workspace> workspace_;
   std::vector<std::unique_ptr<Flight>> flights_;
+  // Tokens come and go, and a step is short: whoever leaves lends what it has allocated to the next.
+  std::vector<std::unique_ptr<Flight>> left_, spare_;  // left_: their answers may be looked at
+  std::vector<Finished> finished_;
+  std::vector<Flight*> joining_, moving_, with_body_, peeking_, looking_, done_, unread_;
+  std::vector<Look> looks_;
   RunAhead run_ahead_;
   // What a joint call works on, gathered from the flights.
+  Batch batch_, own_;  // own_: of one call alone
   std::vector<int32_t> ids_;
   Mat<float> injected_, state_;  // [rows of the call, ...]
   Mat<float> logits_, latent_;

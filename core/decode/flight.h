@@ -23,12 +23,14 @@ struct DepthBatch::Flight {
   };
   std::vector<Recorded> recorded;  // of the shown depths
   std::vector<StepRow> rows;       // of these checks, [shown depth * memories + memory]
-  // Depths of this window that somebody looks at, where it is longer than a step.
+  // Depths of this window that somebody looks at, where it is longer than a step: the first
+  // n_passed.
   struct Passed {
-    int depth;
+    int depth = 0;
     Mat<float> state;  // [1, state_dim]
   };
   std::vector<Passed> passed;
+  size_t n_passed = 0;
   Mat<float> before;  // `state` before the step that is being run, while it may be taken back
   MatView<const float> logits;   // of the last readout: [n_shown() * n_read(), vocab_size], ...
   MatView<const float> latents;  // ... [the same, model_dim] if wanted; both until the next one
@@ -36,6 +38,25 @@ struct DepthBatch::Flight {
   bool was_read = false;         // `logits` are of the depths shown now
   bool done = false;
   TokenAnswer answer;
+
+  // A new call, in what the last one has allocated.
+  void begin(TokenCall next, size_t its_tag) {
+    call = std::move(next);
+    tag = its_tag;
+    first_pos = depth = limit = 0;
+    rule_state = {};
+    history.reset();
+    snapshots.clear();
+    n_passed = 0;
+    logits = latents = {};
+    chosen = 0;
+    was_read = done = false;
+    answer.latent.clear();
+    answer.steps = answer.passes = 0;
+    answer.reason = DepthReason::kDepth;
+    answer.values.clear();
+    answer.record = {};
+  }
 
   size_t n() const { return call.ids.size(); }
   // Rows [begin, begin + n_rows) of this call, as they lie in a joint one.
@@ -57,10 +78,10 @@ struct DepthBatch::Flight {
     return call.rule != nullptr && needs(call.rule->required(), input);
   }
   // Depths shown together: those passed, or the one it is at.
-  size_t n_shown() const { return std::max<size_t>(passed.size(), 1); }
-  int shown_depth(size_t i) const { return passed.empty() ? depth : passed[i].depth; }
+  size_t n_shown() const { return std::max<size_t>(n_passed, 1); }
+  int shown_depth(size_t i) const { return n_passed == 0 ? depth : passed[i].depth; }
   MatView<const float> shown_state(size_t i) const {
-    return passed.empty() ? state.view() : passed[i].state.view();
+    return n_passed == 0 ? state.view() : passed[i].state.view();
   }
   MatView<const float> shown_logits(size_t i) const {
     return logits.rows_from(i * n_read(), n_read());
@@ -82,9 +103,14 @@ struct DepthBatch::Flight {
     return call.run_ahead && n() == 1 && (call.record || rule_needs(Inputs::kLogits)) &&
            call.cache->can_run_ahead();
   }
+  void remember_depth() {
+    if (passed.size() == n_passed) passed.emplace_back();
+    passed[n_passed].depth = depth;
+    passed[n_passed++].state = state;
+  }
   bool is_looked_at() const { return depth > 0 && (call.record || checks()); }
   bool wants_logits() const {
-    return !passed.empty() || call.record || (checks() && rule_needs(Inputs::kLogits));
+    return n_passed > 0 || call.record || (checks() && rule_needs(Inputs::kLogits));
   }
   // Rows of the shown depths: what the rule sees of one row, and what is recorded.
   void measure(const ModelInfo& info, size_t memory, StepScratch& scratch);

@@ -155,8 +155,8 @@ int32_t GeneratingSequence::pick(std::span<const float> logits, std::span<const 
 }
 
 bool GeneratingSequence::append(int32_t token, std::span<const float> logits) {
-  std::vector<float> shifted(logits.size());
-  const Distribution p = read_distribution(logits, shifted);
+  shifted_.resize(logits.size());
+  const Distribution p = read_distribution(logits, shifted_);
   out_.nll.push_back(p.log_z + p.max_logit -
                      static_cast<double>(logits[static_cast<size_t>(token)]));
   if (request().keep_logits) {

@@ -53,6 +53,7 @@ class GeneratingSequence : public SequenceDriver {
   uint32_t sequence_;
   const StateSource* states_;
   Sampler sampler_;
+  std::vector<float> shifted_;  // [vocab_size] scratch
   std::unique_ptr<SequenceCache> cache_;
   Generated out_;
 

@@ -1,38 +1,37 @@
 // How DepthBatch shows depths to rules and records.
+#include <utility>
+
 #include "core/decode/flight.h"
 
 namespace plumb {
 
 // Shows the depths of this window to the rules and records of everybody who looks at them.
 Status DepthBatch::observe() {
-  std::vector<Flight*> peeking, looking;
+  peeking_.clear();
+  looking_.clear();
   for (const auto& flight : flights_) {
     flight->was_read = false;
     if (flight->depth == 0) continue;
-    if (flight->wants_logits()) peeking.push_back(flight.get());
-    if (!flight->passed.empty() || flight->is_looked_at()) looking.push_back(flight.get());
+    if (flight->wants_logits()) peeking_.push_back(flight.get());
+    if (flight->n_passed > 0 || flight->is_looked_at()) looking_.push_back(flight.get());
   }
-  PLUMB_RETURN_IF_ERROR(read(peeking, Readout::kPeek));
+  PLUMB_RETURN_IF_ERROR(read(peeking_, Readout::kPeek));
 
-  // Every row a rule looks at, and every record, is a chain over depths and none of the others'.
-  struct Job {
-    Flight* flight;
-    std::optional<size_t> memory;  // none: the record
-  };
-  std::vector<Job> jobs;
-  for (Flight* flight : looking) {
+  looks_.clear();
+  for (Flight* flight : looking_) {
     flight->rows.resize(flight->n_shown() * flight->memories.size());
-    for (size_t m = 0; m < flight->memories.size(); ++m) jobs.push_back({flight, m});
-    if (flight->call.record) jobs.push_back({flight, std::nullopt});
+    for (size_t m = 0; m < flight->memories.size(); ++m) looks_.push_back({flight, m});
+    if (flight->call.record) looks_.push_back({flight, Look::kRecord});
   }
-  team_->run(jobs.size(), [&](size_t j) {
+  team_->run(looks_.size(), [&](size_t i) {
     thread_local StepScratch scratch;
-    if (jobs[j].memory)
-      jobs[j].flight->measure(model_->info(), *jobs[j].memory, scratch);
+    const Look& look = looks_[i];
+    if (look.memory != Look::kRecord)
+      look.flight->measure(model_->info(), look.memory, scratch);
     else
-      jobs[j].flight->measure_record(model_->info(), scratch);
+      look.flight->measure_record(model_->info(), scratch);
   });
-  for (Flight* flight : looking) PLUMB_RETURN_IF_ERROR(show(*flight));
+  for (Flight* flight : looking_) PLUMB_RETURN_IF_ERROR(show(*flight));
   return ok_status();
 }
 
@@ -92,10 +91,10 @@ void DepthBatch::exit_at(Flight& flight, size_t shown) {
   flight.answer.reason = DepthReason::kRule;
   flight.chosen = shown;
   run_ahead_.exited(depth);
-  if (flight.passed.empty()) return;
+  if (flight.n_passed == 0) return;
   if (depth < flight.depth) flight.call.cache->take_back_steps(depth);
   flight.depth = depth;
-  flight.state = std::move(flight.passed[shown].state);
+  std::swap(flight.state, flight.passed[shown].state);
 }
 
 }  // namespace plumb

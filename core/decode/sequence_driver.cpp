@@ -25,13 +25,16 @@ Status run_drivers(const RecurrentModel& model, Team& team,
       ++running;
       PLUMB_RETURN_IF_ERROR(ask(started++, nullptr));
     }
-    PLUMB_RETURN_IF_ERROR(batch.enter(std::exchange(calls, {}), std::exchange(tags, {})));
+    PLUMB_RETURN_IF_ERROR(batch.enter(calls, tags));
+    calls.clear();
+    tags.clear();
     if (batch.empty()) {
       if (started == drivers.size()) return ok_status();
       continue;
     }
-    PLUMB_ASSIGN(std::vector<DepthBatch::Finished> finished, batch.advance());
-    for (DepthBatch::Finished& one : finished) PLUMB_RETURN_IF_ERROR(ask(one.tag, &one.answer));
+    PLUMB_ASSIGN(const std::span<const DepthBatch::Finished> finished, batch.advance());
+    for (const DepthBatch::Finished& one : finished)
+      PLUMB_RETURN_IF_ERROR(ask(one.tag, one.answer));
   }
 }
 

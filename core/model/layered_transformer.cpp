@@ -80,8 +80,9 @@ Status LayeredTransformer::step(const Batch& batch, Workspace& workspace, MatVie
     while (end < batch.groups.size() && batch.groups[end].step == batch.groups[begin].step) ++end;
     const size_t first_row = batch.groups[begin].first_row;
     const size_t n_rows = batch.groups[end - 1].first_row + batch.groups[end - 1].n_rows - first_row;
-    Batch part{batch.ids.subspan(first_row, n_rows), {batch.groups.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                      batch.groups.begin() + static_cast<std::ptrdiff_t>(end)}};
+    Batch& part = ws.part;
+    part.ids = batch.ids.subspan(first_row, n_rows);
+    part.groups.assign(batch.groups.begin() + static_cast<std::ptrdiff_t>(begin), batch.groups.begin() + static_cast<std::ptrdiff_t>(end));
     for (Group& group : part.groups) group.first_row -= first_row;
     run_block(part, ws, batch.groups[begin].step, state.rows_from(first_row, n_rows));
     begin = end;

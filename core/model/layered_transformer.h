@@ -43,6 +43,7 @@ struct LayeredWorkspace : Workspace {
   Mat<float> normed;  // [n, model_dim] input of a branch, or of the head
   AttentionWorkspace attention;
   FeedForwardWorkspace feed_forward;
+  Batch part;         // the groups at one block
 };
 
 class LayeredTransformer final : public RecurrentModel {
