@@ -9,7 +9,8 @@ namespace plumb {
 
 inline std::vector<float> random_row(size_t r, size_t n) {
   std::vector<float> row(n);
-  for (size_t c = 0; c < n; ++c) row[c] = static_cast<float>((r * 31 + c * 17) % 101) / 50.0F - 1.0F;
+  for (size_t c = 0; c < n; ++c)
+    row[c] = static_cast<float>((r * 31 + c * 17) % 101) / 50.0F - 1.0F;
   return row;
 }
 

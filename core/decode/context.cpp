@@ -116,7 +116,9 @@ Status DepthBatch::enter(std::span<TokenCall> calls, std::span<const size_t> tag
       std::copy(flight.call.start.begin(), flight.call.start.end(),
                 flight.state.row(group.n_rows - 1));
     }
-    flight.memories.resize(flight.call.rule == nullptr ? 0 : flight.rule_needs(Inputs::kState) ? flight.n() : 1);
+    flight.memories.resize(flight.call.rule == nullptr         ? 0
+                           : flight.rule_needs(Inputs::kState) ? flight.n()
+                                                               : 1);
     for (size_t m = 0; m < flight.memories.size(); ++m)
       flight.memories[m].start(flight.state.view().row_span(flight.row_of(m)).first(e));
     if (flight.call.record)

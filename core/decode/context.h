@@ -122,7 +122,8 @@ class DepthBatch {
   Team* team_;
   std::unique_ptr<Workspace> workspace_;
   std::vector<std::unique_ptr<Flight>> flights_;
-  // Tokens come and go, and a step is short: whoever leaves lends what it has allocated to the next.
+  // Tokens come and go, and a step is short: whoever leaves lends what it has allocated to the
+  // next.
   std::vector<std::unique_ptr<Flight>> left_, spare_;  // left_: their answers may be looked at
   std::vector<Finished> finished_;
   std::vector<Flight*> joining_, moving_, with_body_, peeking_, looking_, done_, unread_;

@@ -40,7 +40,8 @@ void round_floats(const float* source, size_t n, float* target) {
   const size_t lanes = hn::Lanes(d);
   size_t i = 0;
   for (; i + lanes <= n; i += lanes)
-    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, hn::LoadU(d, source + i)), upper)), d, target + i);
+    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, hn::LoadU(d, source + i)), upper)), d,
+               target + i);
   if (i == n) return;
   float tail[HWY_MAX_BYTES / 4] = {};
   std::copy(source + i, source + n, tail);

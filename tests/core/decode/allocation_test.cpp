@@ -1,7 +1,6 @@
 // A decoded step allocates nothing: not in the model, its cache or the checks.
 #include <atomic>
-#include <cstdlib>
-#include <new>
+#include <cstddef>
 
 #include "core/decode/generate.h"
 #include "tests/core/decode/decode_fixture.h"
@@ -10,20 +9,18 @@ namespace {
 std::atomic<int> allocations{0};
 }
 
-void* operator new(size_t bytes) {
+// The linker sends calls of operator new(size_t) and aligned_alloc here first.
+extern "C" {
+void* __real__Znwm(size_t bytes);
+void* __real_aligned_alloc(size_t alignment, size_t bytes);
+void* __wrap__Znwm(size_t bytes) {
   ++allocations;
-  void* data = std::malloc(bytes);
-  if (data == nullptr) throw std::bad_alloc();
-  return data;
+  return __real__Znwm(bytes);
 }
-void operator delete(void* data) noexcept { std::free(data); }
-void operator delete(void* data, size_t) noexcept { std::free(data); }
-
-// Matrices come by this one; the linker sends its calls here.
-extern "C" void* __real_aligned_alloc(size_t alignment, size_t bytes);
-extern "C" void* __wrap_aligned_alloc(size_t alignment, size_t bytes) {
+void* __wrap_aligned_alloc(size_t alignment, size_t bytes) {
   ++allocations;
   return __real_aligned_alloc(alignment, bytes);
+}
 }
 
 namespace plumb {
@@ -54,7 +51,8 @@ int allocations_a_token(const Case& which, int num_steps) {
   EXPECT_TRUE(done.ok()) << done.error().message;
   if (counts.size() != 41) return -1;
   std::vector<int> a_token;
-  for (size_t i = counts.size() / 2; i < counts.size(); ++i) a_token.push_back(counts[i] - counts[i - 1]);
+  for (size_t i = counts.size() / 2; i < counts.size(); ++i)
+    a_token.push_back(counts[i] - counts[i - 1]);
   std::ranges::nth_element(a_token, a_token.begin() + 10);
   return a_token[10];
 }
@@ -63,16 +61,20 @@ class Allocation : public testing::TestWithParam<Case> {};
 
 TEST_P(Allocation, DoesNotGrowWithDepth) {
   const Case& which = GetParam();
-  const int shallow = allocations_a_token(which, which.shallow), deep = allocations_a_token(which, which.deep);
+  const int shallow = allocations_a_token(which, which.shallow),
+            deep = allocations_a_token(which, which.deep);
   EXPECT_GT(shallow, 0) << "nothing was counted";
   EXPECT_EQ(deep, shallow);
   EXPECT_LE(deep, 8);  // the call's own ids, and what the answer keeps
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Allocation,
-                         testing::Values(Case{"raven/huginn_b", "", 4, 12}, Case{"raven/huginn_b", "latent-diff<1e-30", 4, 12},
-                                         Case{"raven/huginn_b", "kl<1e-30", 4, 12}, Case{"llama/retrofit_a_converted", "kl<1e-30", 4, 12},
-                                         Case{"llama/retrofit_a_base", "", 2, 6}, Case{"llama/retrofit_a_base", "entropy<0", 2, 6}));
+                         testing::Values(Case{"raven/huginn_b", "", 4, 12},
+                                         Case{"raven/huginn_b", "latent-diff<1e-30", 4, 12},
+                                         Case{"raven/huginn_b", "kl<1e-30", 4, 12},
+                                         Case{"llama/retrofit_a_converted", "kl<1e-30", 4, 12},
+                                         Case{"llama/retrofit_a_base", "", 2, 6},
+                                         Case{"llama/retrofit_a_base", "entropy<0", 2, 6}));
 
 }  // namespace
 }  // namespace plumb
