@@ -9,7 +9,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/attend.cpp"
 #include <hwy/foreach_target.h>
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
 
@@ -42,6 +41,10 @@ HWY_INLINE V load(const BF16* at) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, half)));
 }
 
+// Keys and values of a decoded token are read once a token: kept in the last-level cache, they would
+// push out the weights, which are read once a step.
+HWY_INLINE void fetch_once(const void* at) { __builtin_prefetch(at, 0, 0); }
+
 // scores[r][panel * 16 + lane] for MR rows and NP panels from `panel` on.
 template <size_t MR, size_t NP, class T>
 HWY_INLINE void score_tile(const float* const* queries, const T* keys, size_t panel_stride,
@@ -60,7 +63,7 @@ HWY_INLINE void score_tile(const float* const* queries, const T* keys, size_t pa
   for (size_t c = 0; c < head_dim; ++c) {
     PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p) {
-      if constexpr (kFetch) hwy::Prefetch(keys + (panel + NP + p) * panel_stride + c * 16);
+      if constexpr (kFetch) fetch_once(keys + (panel + NP + p) * panel_stride + c * 16);
       V k[kVectors];
       PLUMB_UNROLL
       for (size_t v = 0; v < kVectors; ++v)
@@ -133,7 +136,7 @@ HWY_INLINE void value_tile(float* const* weights, const T* values, size_t stride
     V value[NV];
     if constexpr (MR <= 2) {
       PLUMB_UNROLL
-      for (size_t v = 0; v < NV; ++v) hwy::Prefetch(values + (j + kAhead) * stride + column + v * kLanes);
+      for (size_t v = 0; v < NV; ++v) fetch_once(values + (j + kAhead) * stride + column + v * kLanes);
     }
     PLUMB_UNROLL
     for (size_t v = 0; v < NV; ++v) value[v] = load(values + j * stride + column + v * kLanes);
