@@ -157,7 +157,7 @@ void multiply_rounded(Team& team, MatView<const BF16> x, size_t n_rows, const Pa
   const auto n_threads = static_cast<size_t>(team.size());
   const PanelTasks tasks = unit == Bf16Unit::kTiles && n_rows >= kTileRows
                                ? plan_tile_tasks(w.panel_count(), n_rows, n_threads)
-                               : plan_panel_tasks(w, n_rows, n_threads);
+                               : plan_panel_tasks(w.panel_count(), n_rows, n_threads);
   team.run(tasks.count(), [&](size_t task) {
     const PanelTask part = tasks.at(task);
     const size_t column = part.first_panel * PackedMatrix::kPanel;

@@ -1,10 +1,9 @@
-// How a product of rows with packed panels is cut into tasks for the team.
+// How a product of rows with packed panels is cut into tasks for the team: all panels of some rows,
+// then of the next, so that a thread's share of the tasks is a stretch of rows, as in other loops.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
-
-#include "core/kernels/matmul.h"
 
 namespace plumb {
 
@@ -17,13 +16,13 @@ struct PanelTasks {
   size_t n_panels = 0, panels_per_task = 1;
   size_t n_rows = 0, rows_per_task = 1;
 
-  size_t row_tasks() const { return (n_rows + rows_per_task - 1) / rows_per_task; }
-  size_t count() const { return (n_panels + panels_per_task - 1) / panels_per_task * row_tasks(); }
+  size_t panel_tasks() const { return (n_panels + panels_per_task - 1) / panels_per_task; }
+  size_t count() const { return (n_rows + rows_per_task - 1) / rows_per_task * panel_tasks(); }
   PanelTask at(size_t task) const {
     PanelTask part;
-    part.first_panel = task / row_tasks() * panels_per_task;
+    part.first_panel = task % panel_tasks() * panels_per_task;
     part.n_panels = std::min(panels_per_task, n_panels - part.first_panel);
-    part.first_row = task % row_tasks() * rows_per_task;
+    part.first_row = task / panel_tasks() * rows_per_task;
     part.n_rows = std::min(rows_per_task, n_rows - part.first_row);
     return part;
   }
@@ -31,14 +30,16 @@ struct PanelTasks {
 
 // Panels a task: enough that a task outlasts its hand-over, few enough to share among threads. Tall
 // inputs are cut into row groups too, so that a narrow matrix still feeds every thread.
-inline PanelTasks plan_panel_tasks(const PackedMatrix& w, size_t n_rows, size_t n_threads) {
+inline PanelTasks plan_panel_tasks(size_t n_panels, size_t n_rows, size_t n_threads) {
   constexpr size_t kWholeTiles = 8;
-  constexpr size_t kRowGroup = 192;  // whole tiles of 6 and of 16 rows
+  constexpr size_t kTall = 6, kMostRows = 192;  // rows of a tile, and those that L2 holds
   const size_t wanted_tasks = n_rows >= 16 ? 8 * n_threads : n_threads;
-  size_t per_task = (w.panel_count() + wanted_tasks - 1) / wanted_tasks;
+  size_t per_task = (n_panels + wanted_tasks - 1) / wanted_tasks;
   per_task = (per_task + kWholeTiles - 1) / kWholeTiles * kWholeTiles;
   if (n_rows >= 16) per_task = std::min<size_t>(per_task, 16);
-  return {w.panel_count(), per_task, n_rows, kRowGroup};
+  const size_t row_tasks = n_rows <= kMostRows ? 1 : (n_rows + n_threads * kMostRows - 1) / (n_threads * kMostRows) * n_threads;
+  const size_t rows = (n_rows + row_tasks - 1) / row_tasks;
+  return {n_panels, per_task, n_rows, (rows + kTall - 1) / kTall * kTall};
 }
 
 // The same for products by tiles of at least one tile's rows: all rows that L2 holds pass by a pair

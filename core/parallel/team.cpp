@@ -2,13 +2,15 @@
 
 #include <sched.h>
 
+#include <algorithm>
+
 #include "core/base/check.h"
 
 namespace plumb {
 namespace {
 
 constexpr int kSpins = 4000;
-constexpr uint64_t kLastTicket = 0xFFFFFFFF;
+constexpr uint64_t kLow = 0xFFFFFFFF;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -24,10 +26,10 @@ int available_cores() {
   return 1;
 }
 
-Team::Team(int n_threads) {
+Team::Team(int n_threads) : shares_(static_cast<size_t>(std::max(n_threads, 1))) {
   PLUMB_CHECK(n_threads >= 1);
   try {
-    for (int i = 1; i < n_threads; ++i) workers_.emplace_back([this] { work(); });
+    for (size_t i = 1; i < shares_.size(); ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (...) {  // no more threads to be had: those that run must not be left behind
     stop();
     throw;
@@ -43,61 +45,62 @@ void Team::stop() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Team::take_parts(uint32_t generation) {
-  for (;;) {
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    do {
-      if (static_cast<uint32_t>(ticket >> 32) != generation) return;
-      if ((ticket & kLastTicket) >= n_parts_.load(std::memory_order_relaxed)) return;
-    } while (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel));
-    call_(target_, ticket & kLastTicket);
-    unfinished_.fetch_sub(1, std::memory_order_acq_rel);
+bool Team::Share::has_parts() const {
+  const uint64_t now = ticket.load(std::memory_order_acquire);
+  return (now & kLow) < now >> 32;
+}
+
+bool Team::Share::run_one() {
+  uint64_t now = ticket.load(std::memory_order_acquire);
+  do {
+    if ((now & kLow) >= now >> 32) return false;
+  } while (!ticket.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel));
+  call(target, now & kLow);
+  return true;
+}
+
+void Team::take_parts(size_t me) {
+  size_t n_done = 0;
+  for (size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[(me + i) % shares_.size()];
+    while (share.run_one()) ++n_done;
   }
+  if (n_done > 0) unfinished_.fetch_sub(n_done, std::memory_order_acq_rel);
 }
 
 void Team::dispatch(size_t n_parts, Call call, void* target) {
-  PLUMB_CHECK(n_parts < kLastTicket);
-  // A worker that slept through the previous loop may wake at any moment and look for its tickets.
-  // None can be had from here on, whatever number of parts it compares them with: the tickets are
-  // sold out first, and only then do the fields change.
-  ticket_.fetch_or(kLastTicket, std::memory_order_acq_rel);
-  while (inside_.load(std::memory_order_acquire) != 0) relax();
-  n_parts_.store(n_parts, std::memory_order_relaxed);
-  call_ = call;
-  target_ = target;
+  PLUMB_CHECK(n_parts < kLow);
   unfinished_.store(n_parts, std::memory_order_relaxed);
-  const uint32_t generation = generation_.load(std::memory_order_relaxed) + 1;
-  ticket_.store(static_cast<uint64_t>(generation) << 32, std::memory_order_release);
-  generation_.store(generation, std::memory_order_release);
+  // Rounded up, so that of few parts the caller, who is awake, has the first. Its own share last:
+  // a worker should not wait for anything that could be done after.
+  const auto first_of = [&](uint64_t i) { return (n_parts * i + shares_.size() - 1) / shares_.size(); };
+  for (size_t i = shares_.size(); i-- > 0;) {
+    Share& share = shares_[i];
+    share.call = call;
+    share.target = target;
+    share.ticket.store(first_of(i + 1) << 32 | first_of(i), std::memory_order_release);
+  }
+  generation_.store(generation_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   generation_.notify_all();
-  take_parts(generation);
+  take_parts(0);
   for (int spin = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spin) {
     relax();
     if (spin > kSpins) sched_yield();
   }
 }
 
-void Team::work() {
-  uint32_t seen = 0;
+void Team::work(size_t me) {
+  const Share& mine = shares_[me];
   for (;;) {
-    // Asked before every sleep: the generation that told us to stop may be the one we took for a
-    // loop's, below, and then no other will come.
-    if (stopping_.load()) return;
-    uint32_t now = generation_.load(std::memory_order_acquire);
-    for (int spin = 0; now == seen && spin < kSpins; ++spin) {
-      relax();
-      now = generation_.load(std::memory_order_acquire);
-    }
-    if (now == seen) {
-      generation_.wait(seen, std::memory_order_acquire);
+    for (int spin = 0; !mine.has_parts() && spin < kSpins; ++spin) relax();
+    if (mine.has_parts()) {
+      take_parts(me);
       continue;
     }
-    inside_.fetch_add(1, std::memory_order_acq_rel);
-    // Only the newest generation is worth joining; an older one is over.
-    now = generation_.load(std::memory_order_acquire);
-    take_parts(now);
-    inside_.fetch_sub(1, std::memory_order_acq_rel);
-    seen = now;
+    // Asked for before the last look: a loop that comes after it counts further, and wakes.
+    const uint32_t seen = generation_.load(std::memory_order_acquire);
+    if (stopping_.load()) return;
+    if (!mine.has_parts()) generation_.wait(seen, std::memory_order_acquire);
   }
 }
 

@@ -3,6 +3,10 @@
 // A recurrence of a small looped core takes 0.2 ms and holds about ten parallel loops, so workers
 // spin briefly for the next loop before they sleep. Which thread runs which part never changes a
 // result: parts write disjoint outputs.
+//
+// Every thread has a share of the parts, the same stretch of [0, n_parts) in every loop, and takes
+// those of others only when its own are gone. Loops whose parts go by rows therefore find in a
+// core's own cache the rows that the loop before left there.
 #pragma once
 
 #include <atomic>
@@ -45,23 +49,31 @@ class Team {
  private:
   using Call = void (*)(void* target, size_t part);
 
-  void dispatch(size_t n_parts, Call call, void* target);
-  void work();
-  void stop();
-  void take_parts(uint32_t generation);
+  // A thread's parts of the loop in progress, and all that it needs to run them on one cache line.
+  //
+  // Only a ticket that was changed from `next` to `next` + 1 gives a part, and a loop is not over
+  // before all its parts are done: whoever has got one may read `call` and `target`, and whoever
+  // comes late, with a ticket of a loop that is over in hand, gets none or one of the new loop.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> ticket{0};  // end << 32 | next
+    Call call = nullptr;
+    void* target = nullptr;
 
-  // The loop in progress. (generation << 32 | next part): a worker that wakes late finds another
-  // generation and takes nothing.
-  std::atomic<uint64_t> ticket_{0};
-  std::atomic<uint32_t> generation_{0};
-  std::atomic<size_t> unfinished_{0};
-  std::atomic<bool> stopping_{false};
-  std::atomic<size_t> n_parts_{0};
-  // Read only by a thread that holds a ticket of the loop they belong to.
-  Call call_ = nullptr;
-  void* target_ = nullptr;
-  std::atomic<int> inside_{0};  // workers between entering and leaving take_parts()
+    bool has_parts() const;
+    bool run_one();
+  };
+
+  void dispatch(size_t n_parts, Call call, void* target);
+  void work(size_t me);
+  void stop();
+  void take_parts(size_t me);
+
+  std::vector<Share> shares_;  // of every thread, the caller's first
   std::vector<std::thread> workers_;
+  std::atomic<bool> stopping_{false};
+  // Counts loops: what workers sleep on.
+  alignas(64) std::atomic<uint32_t> generation_{0};
+  alignas(64) std::atomic<size_t> unfinished_{0};
 };
 
 // Cores this process may run on.
