@@ -56,17 +56,6 @@ std::optional<DType> parse_dtype(std::string_view name) {
   return std::nullopt;
 }
 
-BF16 bf16_from_f32(float value) {
-  uint32_t bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
-  bits += 0x7FFF + ((bits >> 16) & 1);
-  return {static_cast<uint16_t>(bits >> 16)};
-}
-
-float f32_from_bf16(BF16 value) {
-  return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16);
-}
-
 void round_to_bf16(std::span<float> values) {
   for (float& value : values) value = f32_from_bf16(bf16_from_f32(value));
 }

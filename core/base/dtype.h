@@ -1,6 +1,7 @@
 // Element types of stored tensors, and the two 16-bit floating-point formats.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -23,8 +24,12 @@ struct BF16 {
 };
 
 // Round to nearest, ties to even; NaN stays NaN.
-BF16 bf16_from_f32(float value);
-float f32_from_bf16(BF16 value);
+inline BF16 bf16_from_f32(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = bits + 0x7FFF + ((bits >> 16) & 1);
+  return {static_cast<uint16_t>(value != value ? (bits >> 16) | 0x40 : rounded >> 16)};
+}
+inline float f32_from_bf16(BF16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
 // Every value to the nearest that bf16 can hold.
 void round_to_bf16(std::span<float> values);
 

@@ -46,6 +46,11 @@ void KvRows::put(size_t row, std::span<const float> key, std::span<const float> 
               value.size() == format_.kv_dim());
   const size_t d = format_.head_dim;
   visit(*this, [&](auto& store) {
+    // A key is spread over many lines, which nothing has touched for a whole token: wait for all of
+    // them at once.
+    constexpr size_t kLine = 64 / (kKeyPanel * sizeof(*store.keys.data()));
+    for (size_t head = 0; head < format_.n_heads; ++head)
+      for (size_t c = 0; c < d; c += kLine) __builtin_prefetch(key_of(store, head, row) + c * kKeyPanel, 1);
     for (size_t head = 0; head < format_.n_heads; ++head) {
       auto* to_key = key_of(store, head, row);
       auto* to_value = value_of(store, head, row);

@@ -256,6 +256,27 @@ void attend_heads(const AttentionShape& shape, const AttentionJob& job, const At
     attend_heads_of<float>(shape, job, task, scratch, scratch_stride);
 }
 
+// Four keys in a row become four columns of a panel, four floats at a time. Returns how many floats
+// of each that was.
+size_t put_four_keys([[maybe_unused]] const float* key, [[maybe_unused]] size_t stride,
+                     [[maybe_unused]] size_t kv_dim, [[maybe_unused]] float* target) {
+  size_t c = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, 4> d;
+  for (; c + 4 <= kv_dim; c += 4, key += 4, target += 4 * kKeyPanel) {
+    const auto a = hn::LoadU(d, key), b = hn::LoadU(d, key + stride), e = hn::LoadU(d, key + 2 * stride),
+               f = hn::LoadU(d, key + 3 * stride);
+    const auto ae = hn::InterleaveLower(d, a, e), bf = hn::InterleaveLower(d, b, f);
+    const auto ae_high = hn::InterleaveUpper(d, a, e), bf_high = hn::InterleaveUpper(d, b, f);
+    hn::StoreU(hn::InterleaveLower(d, ae, bf), d, target);
+    hn::StoreU(hn::InterleaveUpper(d, ae, bf), d, target + kKeyPanel);
+    hn::StoreU(hn::InterleaveLower(d, ae_high, bf_high), d, target + 2 * kKeyPanel);
+    hn::StoreU(hn::InterleaveUpper(d, ae_high, bf_high), d, target + 3 * kKeyPanel);
+  }
+#endif
+  return c;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace plumb
 HWY_AFTER_NAMESPACE();
@@ -264,6 +285,7 @@ HWY_AFTER_NAMESPACE();
 namespace plumb {
 
 HWY_EXPORT(attend_heads);
+HWY_EXPORT(put_four_keys);
 
 void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJob> jobs) {
   PLUMB_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0);
@@ -293,9 +315,18 @@ void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJo
   });
 }
 
-void put_key(float* keys, size_t kv_dim, size_t pos, std::span<const float> key) {
-  float* target = keys + pos / 16 * kv_dim * 16 + pos % 16;
-  for (size_t c = 0; c < kv_dim; ++c) target[c * 16] = key[c];
+void put_keys(MatView<const float> rows, size_t first, float* panels) {
+  const size_t kv_dim = rows.cols();
+  for (size_t r = 0; r < rows.rows();) {
+    const size_t pos = first + r;
+    float* target = panels + pos / kKeyPanel * kv_dim * kKeyPanel + pos % kKeyPanel;
+    const bool four = pos % 4 == 0 && r + 4 <= rows.rows();
+    size_t c = four ? HWY_DYNAMIC_DISPATCH(put_four_keys)(rows.row(r), rows.stride(), kv_dim, target) : 0;
+    const size_t n = four ? 4 : 1;
+    for (; c < kv_dim; ++c)
+      for (size_t i = 0; i < n; ++i) target[c * kKeyPanel + i] = rows(r + i, c);
+    r += n;
+  }
 }
 
 namespace {

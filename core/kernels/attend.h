@@ -91,7 +91,10 @@ void attend(Team& team, const AttentionShape& shape, std::span<const AttentionJo
 // The definition, in double precision.
 void attend_reference(const AttentionShape& shape, const AttentionJob& job);
 
-// Writes position `pos` of a key panel array / a value array.
-void put_key(float* keys, size_t kv_dim, size_t pos, std::span<const float> key);
+// Writes positions [first, first + rows) of an array of key panels, [..][kv_dim][16].
+void put_keys(MatView<const float> rows, size_t first, float* panels);
+inline void put_key(float* panels, size_t kv_dim, size_t pos, std::span<const float> key) {
+  put_keys({key.data(), 1, kv_dim, kv_dim}, pos, panels);
+}
 
 }  // namespace plumb

@@ -161,8 +161,7 @@ void ActBlock::make_keys(const Batch& batch, ActWorkspace& ws) const {
     }
     Mat<float>& panels = ws.panels[g];
     panels.resize((group.n_rows + kKeyPanel - 1) / kKeyPanel, width() * kKeyPanel);
-    for (size_t i = 0; i < group.n_rows; ++i)
-      put_key(panels.data(), width(), i, rows.row_span(group.first_row + i).first(width()));
+    put_keys(rows.rows_from(group.first_row, group.n_rows).cols_from(0, width()), 0, panels.data());
   }
 }
 
@@ -206,7 +205,7 @@ void ActBlock::need_distances(ActWorkspace& ws, size_t n) const {
   for (size_t d = 0; d < n_rows; ++d) sinusoid(d, waves.view().row_span(d));
   distance_.apply(*ws.team, waves, projected);
   ws.distances = Mat<float>(n_panels, width() * kKeyPanel);
-  for (size_t d = 0; d < n_rows; ++d) put_key(ws.distances.data(), width(), d, projected.view().row_span(d));
+  put_keys(projected, 0, ws.distances.data());
   ws.n_distances = n_rows;
 }
 

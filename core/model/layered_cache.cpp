@@ -57,8 +57,8 @@ void WindowedKv::append(int pos0, MatView<const float> keys, MatView<const float
   make_room(pos0, n);
   const auto first_row = static_cast<size_t>(pos0 - base_);
   if (present_.size() < first_row + keys.rows()) present_.resize(first_row + keys.rows(), 0);
+  put_keys(keys, first_row, keys_.data());
   for (size_t i = 0; i < keys.rows(); ++i) {
-    put_key(keys_.data(), kv_dim_, first_row + i, keys.row_span(i));
     std::copy(values.row(i), values.row(i) + kv_dim_, values_.row(first_row + i));
     present_[first_row + i] = 1;
   }

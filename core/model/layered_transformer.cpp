@@ -161,7 +161,7 @@ void LayeredTransformer::plan(const Batch& batch, LayeredWorkspace& ws, int inde
     Mat<float>& panels = scratch.keys[g];
     panels.resize((group.n_rows + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
     for_row_chunks(*ws.team, group.n_rows, [&](size_t first, size_t count) {
-      for (size_t i = first; i < first + count; ++i) put_key(panels.data(), kv_dim, i, keys.row_span(i));
+      put_keys(keys.rows_from(first, count), first, panels.data());
     }, kKeyPanel);
     scratch.jobs.push_back({queries, out, {panels.data(), values.data(), kv_dim, values.stride()}, 0, window});
   }

@@ -137,5 +137,20 @@ TEST(Attend, SurvivesScoresThatOverflowAnExponential) {
   for (size_t i = 0; i < out.size(); ++i) EXPECT_TRUE(std::isfinite(out.data()[i]));
 }
 
+// From any position on, whole panels, parts of them and widths that are no multiple of four.
+TEST(Attend, PutsKeysInPanels) {
+  for (const size_t kv_dim : {1, 6, 40})
+    for (const size_t first : {0, 3, 4, 16, 21})
+      for (const size_t n : {1, 3, 4, 37}) {
+        const Mat<float> wide = random_mat(n, kv_dim + 5, first + n);
+        Mat<float> panels(5, kv_dim * kKeyPanel), want(5, kv_dim * kKeyPanel);
+        put_keys(wide.view().cols_from(2, kv_dim), first, panels.data());
+        for (size_t i = 0; i < n; ++i)
+          for (size_t c = 0; c < kv_dim; ++c)
+            want((first + i) / kKeyPanel, c * kKeyPanel + (first + i) % kKeyPanel) = wide(i, c + 2);
+        EXPECT_TRUE(same_bits(panels, want)) << kv_dim << ' ' << first << ' ' << n;
+      }
+}
+
 }  // namespace
 }  // namespace plumb
