@@ -153,9 +153,9 @@ HWY_INLINE void add_products(const Weight<kType>* const (&panels)[NP], const Row
   }
 }
 
-// Tall tiles below AVX-512 have loads to spare: on their way they fetch what is wanted after them.
+// Tall tiles have loads to spare: on their way they fetch what is wanted after them.
 template <size_t MR>
-constexpr bool kFetches = kVectors > 1 && MR > 3;
+constexpr bool kFetches = MR > 3;
 
 // Not inlined: dozens of these in one function leave the compiler short of registers.
 template <WeightType kType, size_t MR, size_t NP>
@@ -387,11 +387,17 @@ void run_task(MatView<const float> x, const PackedMatrix& w, MatView<float> y, M
 
 }  // namespace
 
+void matmul_panels(MatView<const float> x, const PackedMatrix& w, size_t first, size_t n, MatView<float> y) {
+  PLUMB_CHECK(x.cols() == w.n_in() && x.rows() == y.rows() && y.cols() == n * PackedMatrix::kPanel);
+  PLUMB_CHECK((first + n) * PackedMatrix::kPanel <= w.n_out());
+  HWY_DYNAMIC_DISPATCH(run_range)(w, x, y, first, first + n, false);
+}
+
 void matmul(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<float> y,
             MatmulMode mode) {
   PLUMB_CHECK(x.cols() == w.n_in() && y.cols() == w.n_out() && x.rows() == y.rows());
   if (x.rows() == 0 || w.n_out() == 0) return;
-  const PanelTasks tasks = plan_panel_tasks(w, x.rows(), static_cast<size_t>(team.size()));
+  const PanelTasks tasks = plan_panel_tasks(w.panel_count(), x.rows(), static_cast<size_t>(team.size()));
   team.run(tasks.count(), [&](size_t task) {
     const PanelTask part = tasks.at(task);
     run_task(x.rows_from(part.first_row, part.n_rows), w, y.rows_from(part.first_row, part.n_rows), mode,

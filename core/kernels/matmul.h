@@ -72,6 +72,9 @@ enum class MatmulMode {
 void matmul(Team& team, MatView<const float> x, const PackedMatrix& w, MatView<float> y,
             MatmulMode mode = MatmulMode::kReplace);
 
+// Panels [first, first + n) of it, whole ones, on the calling thread: y [rows, n * kPanel].
+void matmul_panels(MatView<const float> x, const PackedMatrix& w, size_t first, size_t n, MatView<float> y);
+
 // The definition, one output at a time.
 void matmul_reference(MatView<const float> x, const PackedMatrix& w, MatView<float> y,
                       MatmulMode mode = MatmulMode::kReplace);

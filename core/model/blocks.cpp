@@ -3,6 +3,7 @@
 #include "core/cache/kv_storage.h"
 #include "core/kernels/attend_bf16.h"
 #include "core/kernels/distribution.h"
+#include "core/kernels/gated.h"
 #include "core/kernels/gated_bf16.h"
 
 namespace plumb {
@@ -46,17 +47,11 @@ void store_run(const Batch& batch, size_t first, size_t end, const Place& place,
 // A whole sequence: its keys are put in panels here, its values are read where they are.
 KvView panels_of(Team& team, MatView<const float> keys, MatView<const float> values,
                  Mat<float>& panels) {
-  const size_t kv_dim = keys.cols();
-  panels.resize((keys.rows() + kKeyPanel - 1) / kKeyPanel, kv_dim * kKeyPanel);
-  for_row_chunks(
-      team, panels.rows(),
-      [&](size_t first, size_t count) {
-        const size_t end = std::min(keys.rows(), (first + count) * kKeyPanel);
-        for (size_t i = first * kKeyPanel; i < end; ++i)
-          put_key(panels.data(), kv_dim, i, keys.row_span(i));
-      },
-      1);
-  return {panels.data(), values.data(), kv_dim, values.stride()};
+  panels.resize((keys.rows() + kKeyPanel - 1) / kKeyPanel, keys.cols() * kKeyPanel);
+  for_row_chunks(team, keys.rows(), [&](size_t first, size_t count) {
+    put_keys(keys.rows_from(first, count), first, panels.data());
+  });
+  return {panels.data(), values.data(), keys.cols(), values.stride()};
 }
 
 }  // namespace
@@ -179,8 +174,10 @@ void feed_forward(Team& team, FeedForwardWorkspace& scratch, const FusedFeedForw
   const size_t n = x.rows(), ff_dim = weights.proj.w.n_in();
   if (weights.fc.round_inputs && weights.proj.round_inputs && can_gate_bf16(n, weights.fc.w))
     return gated_bf16(team, x, weights.fc.w, weights.proj.w, y, mode);
-  scratch.gate_up.resize(n, 2 * ff_dim);
   scratch.hidden.resize(n, ff_dim);
+  if (!weights.fc.round_inputs && !weights.proj.round_inputs && can_gate(weights.fc.w))
+    return gated(team, x, weights.fc.w, weights.proj.w, scratch.hidden, y, mode);
+  scratch.gate_up.resize(n, 2 * ff_dim);
   weights.fc.apply(team, x, scratch.gate_up);
   for_row_chunks(team, n, [&](size_t first, size_t count) {
     silu_gate(scratch.gate_up.view().rows_from(first, count), scratch.hidden.view().rows_from(first, count));
