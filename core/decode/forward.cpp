@@ -133,7 +133,8 @@ class ForwardRun {
     return ok_status();
   }
 
-  ForwardTensor& tensor(const std::string& name, std::vector<int64_t> leading, size_t width) {
+  // `whole`: every number of it will be written, so that none need be 0 first.
+  ForwardTensor& tensor(const std::string& name, std::vector<int64_t> leading, size_t width, bool whole = false) {
     ForwardTensor& made = result_[name];
     if (!made.shape.empty()) return made;
     made.shape = std::move(leading);
@@ -141,8 +142,21 @@ class ForwardRun {
     int64_t rows = 1;
     for (int64_t extent : made.shape) rows *= extent;
     if (width > 0) made.shape.push_back(static_cast<int64_t>(width));
-    made.values = Mat<float>(static_cast<size_t>(rows), width > 0 ? width : 1);
+    made.values.resize(static_cast<size_t>(rows), width > 0 ? width : 1);
+    if (!whole) made.values.fill(0);
     return made;
+  }
+
+  // Room for the call's rows of a [B, T, width] tensor: its own where the call is all of it.
+  MatView<float> rows_of(const std::string& name, size_t width, Mat<float>& scratch) {
+    ForwardTensor& target = tensor(name, {}, width, true);
+    if (in_call() == total()) return target.values;
+    scratch.resize(in_call(), width);
+    return scratch;
+  }
+  void store_rows(const std::string& name, MatView<const float> rows) {
+    ForwardTensor& target = result_[name];
+    if (rows.data() != target.values.data()) store(target, 0, rows);
   }
 
   void store(ForwardTensor& target, size_t block, MatView<const float> rows) {
@@ -170,19 +184,25 @@ class ForwardRun {
     const bool logits = exits || (listed && wants("logits"));
     const bool latent = listed && wants("latent");
     if (!logits && !latent && !(last && !request_->taps.empty())) return ok_status();
-    if (logits) logits_.resize(in_call(), v);
-    if (latent) latent_.resize(in_call(), e);
-    // Taps of the coda show the deepest readout; shallower ones only peek.
-    PLUMB_RETURN_IF_ERROR(pass.read(last ? Readout::kKeep : Readout::kPeek, logits ? logits_.view() : MatView<float>(),
-                                    latent ? latent_.view() : MatView<float>()));
     const std::string suffix = request_->depths.empty() ? "" : fmt::format(".r{}", depth);
-    if (exits) PLUMB_RETURN_IF_ERROR(take_exits(pass, depth));
-    if (listed && wants("logits")) store(tensor("logits" + suffix, {}, v), 0, logits_);
-    if (latent) store(tensor("latent" + suffix, {}, e), 0, latent_);
+    const bool emits_logits = listed && wants("logits");
+    MatView<float> logits_rows, latent_rows;
+    if (emits_logits) {
+      logits_rows = rows_of("logits" + suffix, v, logits_);
+    } else if (logits) {
+      logits_.resize(in_call(), v);
+      logits_rows = logits_;
+    }
+    if (latent) latent_rows = rows_of("latent" + suffix, e, latent_);
+    // Taps of the coda show the deepest readout; shallower ones only peek.
+    PLUMB_RETURN_IF_ERROR(pass.read(last ? Readout::kKeep : Readout::kPeek, logits_rows, latent_rows));
+    if (exits) PLUMB_RETURN_IF_ERROR(take_exits(pass, depth, logits_rows));
+    if (emits_logits) store_rows("logits" + suffix, logits_rows);
+    if (latent) store_rows("latent" + suffix, latent_rows);
     return ok_status();
   }
 
-  Status take_exits(DepthPass& pass, int depth) {
+  Status take_exits(DepthPass& pass, int depth, MatView<const float> logits) {
     const ModelInfo& info = model_->info();
     std::vector<StepRow> rows(in_call());
     const auto state = pass.state();
@@ -191,7 +211,7 @@ class ForwardRun {
       StepInput input;
       input.step = depth;
       input.state = state.row_span(r).first(static_cast<size_t>(info.model_dim));
-      input.logits = logits_.view().row_span(r);
+      input.logits = logits.row_span(r);
       if (info.gate_column >= 0) input.gate = state(r, static_cast<size_t>(info.gate_column));
       rows[r] = next_row(input, memories_[r], scratch);
     });
@@ -251,7 +271,7 @@ class ForwardRun {
   bool own_halting_ = false;
   bool deepest_ = true;                      // this pass is the one of the largest depth
   size_t call_first_ = 0, call_tokens_ = 0;  // tokens of every row that the call holds
-  Mat<float> logits_, latent_;
+  Mat<float> logits_, latent_;               // of a call that is not all tokens, or not emitted
   std::vector<RowMemory> memories_;
   ForwardResult result_;
 };
