@@ -10,13 +10,6 @@
 #include <limits>
 #endif
 
-// GCC 12's own intrinsics begin from a register of any content, and warn of it where they are
-// inlined.
-#if PLUMB_ROUNDS && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-
 namespace plumb {
 
 #if PLUMB_ROUNDS
