@@ -20,12 +20,17 @@ void round_for(BF16 /*target*/, float& value) { value = f32_from_bf16(bf16_from_
 
 }  // namespace
 
-void KvRows::reserve(size_t count, const KvFormat& format) {
+void KvRows::reserve(size_t count, const KvFormat& format, size_t expected) {
   PLUMB_CHECK(capacity_ == 0 || format_ == format);
   format_ = format;
   if (count <= capacity_) return;
+  constexpr size_t kFewRows = 256;
   size_t capacity = std::max(kKeyPanel, capacity_);
-  while (capacity < count) capacity *= 2;
+  if (expected >= count)
+    capacity = std::min(expected, std::max(2 * count, kFewRows));
+  else
+    while (capacity < count) capacity *= 2;
+  capacity = (capacity + kKeyPanel - 1) / kKeyPanel * kKeyPanel;
   visit(*this, [&](auto& store) {
     std::remove_reference_t<decltype(store)> grown;
     grown.keys = {format.n_heads * capacity / kKeyPanel, format.head_dim * kKeyPanel};
@@ -110,6 +115,10 @@ KvView KvRows::view() const {
     view.values = exact_.values.data();
   }
   return view;
+}
+
+void KvSlot::reserve(int end, int expected) {
+  rows_.reserve(static_cast<size_t>(end), format_, static_cast<size_t>(expected));
 }
 
 void KvSlot::write(int pos, std::span<const float> key, std::span<const float> value) {

@@ -23,11 +23,12 @@ struct KvFormat {
 };
 
 // Rows of keys in panels of 16 and rows of values, each head's by themselves
-// (core/kernels/attend.h). Grows by doubling.
+// (core/kernels/attend.h). Grows by doubling where nobody says how far.
 class KvRows {
  public:
-  // Makes room for rows 0 .. count - 1.
-  void reserve(size_t count, const KvFormat& format);
+  // Makes room for rows 0 .. count - 1; if more are needed than there is, and `expected` in all,
+  // for those too unless that is more than twice as many.
+  void reserve(size_t count, const KvFormat& format, size_t expected = 0);
   // [kv_dim] each; rounded to bf16 by the caller where the format is.
   void put(size_t row, std::span<const float> key, std::span<const float> value);
   // row <- source's row `from`, bit for bit.
@@ -69,6 +70,8 @@ class KvSlot {
  public:
   explicit KvSlot(const KvFormat& format) : format_(format) {}
 
+  // Room for positions below `end`, of `expected` in all: see KvRows.
+  void reserve(int end, int expected);
   void write(int pos, std::span<const float> key, std::span<const float> value);
   // The entry becomes the mean over `count` values, this one the last. REQUIRES has(pos) unless
   // count is 1.

@@ -52,6 +52,8 @@ Result<KvRead> KvCache::append(const Place& place, int pos0, MatView<const float
 void KvCache::store(const KvCall& call, const KvPlan& plan, MatView<const float> keys,
                     MatView<const float> values) {
   changes_.note(call.first_pos);
+  for (const int number : {plan.store, plan.share})
+    if (number != kNowhere) slot_at(number).reserve(call.first_pos + call.n_rows, expected_);
   for (int i = 0; i < call.n_rows; ++i) {
     const int pos = call.first_pos + i;
     const auto key = keys.row_span(static_cast<size_t>(i)),
