@@ -153,9 +153,9 @@ HWY_INLINE void add_products(const Weight<kType>* const (&panels)[NP], const Row
   }
 }
 
-// Tall tiles have loads to spare: on their way they fetch what is wanted after them.
+// Tall tiles below AVX-512 have loads to spare: on their way they fetch what is wanted after them.
 template <size_t MR>
-constexpr bool kFetches = MR > 3;
+constexpr bool kFetches = kVectors > 1 && MR > 3;
 
 // Not inlined: dozens of these in one function leave the compiler short of registers.
 template <WeightType kType, size_t MR, size_t NP>

@@ -19,34 +19,34 @@ namespace plumb {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-void round_row(const float* source, size_t n, uint16_t* target) {
+// store(rounded vector, where) for all of a row; its tail goes through a full vector too.
+template <class T, class Store>
+HWY_INLINE void round_all(const float* source, size_t n, T* target, const Store& store) {
   const hn::ScalableTag<float> d;
-  const hn::RebindToUnsigned<decltype(d)> du;
   const size_t lanes = hn::Lanes(d);
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) store_bf16(d, hn::LoadU(d, source + i), target + i);
+  for (; i + lanes <= n; i += lanes) store(hn::LoadU(d, source + i), target + i);
+  if (i == n) return;
   float tail[HWY_MAX_BYTES / 4] = {};
-  uint32_t bits[HWY_MAX_BYTES / 4];
+  T rounded[HWY_MAX_BYTES / 4];
   std::copy(source + i, source + n, tail);
-  hn::StoreU(bf16_bits_of(d, hn::LoadU(d, tail)), du, bits);
-  for (size_t j = 0; i + j < n; ++j) target[i + j] = static_cast<uint16_t>(bits[j] >> 16);
+  store(hn::LoadU(d, tail), rounded);
+  std::copy(rounded, rounded + (n - i), target + i);
+}
+
+void round_row(const float* source, size_t n, uint16_t* target) {
+  const hn::ScalableTag<float> d;
+  round_all(source, n, target, [d](auto x, uint16_t* at) HWY_ATTR { store_bf16(d, x, at); });
 }
 
 // The same, each result as a float.
 void round_floats(const float* source, size_t n, float* target) {
   const hn::ScalableTag<float> d;
   const hn::RebindToUnsigned<decltype(d)> du;
-  const auto upper = hn::Set(du, 0xFFFF0000U);
-  const size_t lanes = hn::Lanes(d);
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes)
-    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, hn::LoadU(d, source + i)), upper)), d,
-               target + i);
-  if (i == n) return;
-  float tail[HWY_MAX_BYTES / 4] = {};
-  std::copy(source + i, source + n, tail);
-  hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, hn::LoadU(d, tail)), upper)), d, tail);
-  std::copy(tail, tail + (n - i), target + i);
+  round_all(source, n, target, [d, du](auto x, float* at) HWY_ATTR {
+    const auto upper = hn::Set(du, 0xFFFF0000U);
+    hn::StoreU(hn::BitCast(d, hn::And(bf16_bits_of(d, x), upper)), d, at);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -63,11 +63,6 @@ namespace {
 
 // Fewer rows than this leave most of a tile empty, and reading the weights is the work anyway.
 constexpr size_t kFewestTileRows = 4;
-
-Bf16Unit choose_unit(size_t n_rows) {
-  if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
-  return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
-}
 
 // Panels that end within y at once; a ragged last one by way of a buffer of its own.
 void multiply_panels(Bf16Unit unit, PanelProduct product, size_t n_columns) {
@@ -119,7 +114,10 @@ bool available(Bf16Unit unit) {
                                    : true;
 }
 
-Bf16Unit bf16_unit() { return choose_unit(kFewestTileRows); }
+Bf16Unit bf16_unit(size_t n_rows) {
+  if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
+  return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
+}
 
 void round_row_to_bf16(std::span<const float> source, BF16* target) {
   static_assert(sizeof(BF16) == sizeof(uint16_t));
@@ -131,7 +129,7 @@ void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatV
   PLUMB_CHECK(w.type() == WeightType::kBF16);
   PLUMB_CHECK(x.cols() == w.n_in() && y.cols() == w.n_out() && x.rows() == y.rows());
   if (x.rows() == 0 || w.n_out() == 0) return;
-  const Bf16Unit unit = wanted.value_or(choose_unit(x.rows()));
+  const Bf16Unit unit = wanted.value_or(bf16_unit(x.rows()));
   PLUMB_CHECK(available(unit));
   if (unit == Bf16Unit::kWiden) return matmul_widened(team, x, w, y, mode);
   thread_local Mat<BF16> rounded;

@@ -31,14 +31,17 @@ struct PanelTasks {
 // Panels a task: enough that a task outlasts its hand-over, few enough to share among threads. Tall
 // inputs are cut into row groups too, so that a narrow matrix still feeds every thread.
 inline PanelTasks plan_panel_tasks(size_t n_panels, size_t n_rows, size_t n_threads) {
-  constexpr size_t kWholeTiles = 8;
-  constexpr size_t kTall = 6, kMostRows = 192;  // rows of a tile, and those that L2 holds
+  constexpr size_t kWholeTiles = 8, kTall = 6;  // panels, rows
+  // Rows that L2 holds: every further group of rows reads all weights again.
+  constexpr size_t kMostRows = 256;
   const size_t wanted_tasks = n_rows >= 16 ? 8 * n_threads : n_threads;
   size_t per_task = (n_panels + wanted_tasks - 1) / wanted_tasks;
   per_task = (per_task + kWholeTiles - 1) / kWholeTiles * kWholeTiles;
   if (n_rows >= 16) per_task = std::min<size_t>(per_task, 16);
-  const size_t row_tasks = n_rows <= kMostRows ? 1 : (n_rows + n_threads * kMostRows - 1) / (n_threads * kMostRows) * n_threads;
-  const size_t rows = (n_rows + row_tasks - 1) / row_tasks;
+  // As many groups for every thread.
+  const size_t rounds = (n_rows + n_threads * kMostRows - 1) / (n_threads * kMostRows);
+  const size_t groups = n_rows <= kMostRows ? 1 : rounds * n_threads;
+  const size_t rows = (n_rows + groups - 1) / groups;
   return {n_panels, per_task, n_rows, (rows + kTall - 1) / kTall * kTall};
 }
 

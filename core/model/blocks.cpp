@@ -15,6 +15,17 @@ void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> we
   });
 }
 
+void rms_norm_rows_twice(Team& team, MatView<float> x, std::span<const float> first,
+                         std::span<const float> second, float eps, MatView<float> y) {
+  for_row_chunks(team, x.rows(), [&](size_t from, size_t count) {
+    for (size_t r = from; r < from + count; ++r) {
+      const MatView<float> row = x.rows_from(r, 1);
+      rms_norm(row, first, eps, row);
+      rms_norm(row, second, eps, y.rows_from(r, 1));
+    }
+  });
+}
+
 void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> logits) {
   if (bus == nullptr || !bus->wants(Tap::kEntropy, place)) return;
   Mat<float> entropy(logits.rows(), 1);
@@ -105,7 +116,7 @@ Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspa
 }
 
 void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,
-               RopeLayout layout, const RopeTable& table) {
+               RopeLayout layout, const RopeTable& table, std::span<const float> bias) {
   thread_local std::vector<size_t> positions_of_rows;
   std::vector<size_t>& positions = positions_of_rows;  // the caller's, not those of other threads
   positions.resize(rows.rows());
@@ -116,6 +127,7 @@ void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_hea
     thread_local std::vector<float> scratch;
     scratch.resize(2 * table.half_dim());
     for (size_t i = first; i < first + count; ++i) {
+      if (!bias.empty()) add_row(bias, rows.row_span(i));
       const float* cos = nullptr;
       const float* sin = nullptr;
       table.at(positions[i], scratch, &cos, &sin);
@@ -142,15 +154,9 @@ Status attention_branch(const Batch& batch, Workspace& workspace, AttentionWorks
   const MatView<float> qkv = scratch.qkv.view();
   const MatView<float> q = qkv.cols_from(0, q_dim), k = qkv.cols_from(q_dim, kv_dim),
                        v = qkv.cols_from(q_dim + kv_dim, kv_dim);
-  if (!weights.qk_bias.empty()) {
-    for_row_chunks(team, n, [&](size_t first, size_t count) {
-      for (size_t i = first; i < first + count; ++i)
-        add_row(weights.qk_bias, qkv.row_span(i).first(q_dim + kv_dim));
-    });
-  }
   // q and k lie side by side with the same head width: one rotation covers both.
   rope_rows(team, batch, qkv.cols_from(0, q_dim + kv_dim), spec.shape.n_heads + spec.shape.n_kv_heads,
-            d, spec.layout, *spec.rope);
+            d, spec.layout, *spec.rope, weights.qk_bias);
   fire(workspace.taps, Tap::kQuery, place, q);
   fire(workspace.taps, Tap::kKey, place, k);
   PLUMB_ASSIGN(const auto jobs, plan_attention(batch, workspace, scratch, place, q, k, v, scratch.attended));

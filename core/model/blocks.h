@@ -32,6 +32,10 @@ void for_row_chunks(Team& team, size_t n_rows, Fn&& fn, size_t chunk = 16) {
 void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> weight, float eps,
                    MatView<float> y);
 
+// x = norm(x, first), y = norm(x, second): while a row is near.
+void rms_norm_rows_twice(Team& team, MatView<float> x, std::span<const float> first,
+                         std::span<const float> second, float eps, MatView<float> y);
+
 // Fires the entropy tap, computing it only when somebody looks.
 void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> logits);
 
@@ -55,9 +59,10 @@ Result<std::span<const AttentionJob>> plan_attention(const Batch& batch, Workspa
                                                      MatView<float> keys, MatView<float> values,
                                                      MatView<float> out);
 
-// Rotates `n_heads` heads of every row at its absolute position.
+// Rotates `n_heads` heads of every row at its absolute position, after adding `bias` to it if there
+// is one.
 void rope_rows(Team& team, const Batch& batch, MatView<float> rows, size_t n_heads, size_t head_dim,
-               RopeLayout layout, const RopeTable& table);
+               RopeLayout layout, const RopeTable& table, std::span<const float> bias = {});
 
 // Attention in the precision of the projection that made its queries: rounded where that rounds.
 void attend_like(const Linear& projection, Team& team, const AttentionShape& shape,

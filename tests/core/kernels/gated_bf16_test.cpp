@@ -44,9 +44,10 @@ TEST_P(GatedShapes, HasTheBitsOfItsThreePartsAtAnyNumberOfThreads) {
   }
 }
 
-// Whole and ragged tiles of rows, more rows than a task takes, an odd number of gate panels, odd inputs and outputs.
+// No row, one, few, whole and ragged tiles of rows, more rows than a task takes, an odd number of gate panels, odd inputs and outputs.
 INSTANTIATE_TEST_SUITE_P(Shapes, GatedShapes,
-                         ::testing::Values(Shape{16, 64, 64, 48}, Shape{33, 40, 48, 32}, Shape{130, 96, 176, 50},
+                         ::testing::Values(Shape{0, 64, 64, 48}, Shape{1, 64, 704, 48}, Shape{3, 40, 48, 32},
+                                           Shape{6, 64, 176, 50}, Shape{11, 33, 80, 16}, Shape{16, 64, 64, 48}, Shape{33, 40, 48, 32}, Shape{130, 96, 176, 50},
                                            Shape{300, 33, 16, 16}, Shape{47, 128, 112, 7}));
 
 TEST(GatedBf16, MayAddToItsOwnInput) {
@@ -59,8 +60,10 @@ TEST(GatedBf16, MayAddToItsOwnInput) {
   EXPECT_TRUE(same_bits(x, y));
 }
 
-TEST(GatedBf16, LeavesFewRowsAndRaggedHalvesToOthers) {
-  EXPECT_FALSE(can_gate_bf16(15, PackedMatrix(WeightType::kBF16, 64, 32)));
+TEST(GatedBf16, LeavesRowsOfPartsOfTilesAndRaggedHalvesToOthers) {
+  const PackedMatrix whole(WeightType::kBF16, 64, 32);
+  EXPECT_EQ(can_gate_bf16(15, whole), dot_unit_available() && !tile_unit_available());
+  EXPECT_EQ(can_gate_bf16(1, whole), dot_unit_available());
   EXPECT_FALSE(can_gate_bf16(64, PackedMatrix(WeightType::kBF16, 48, 32)));
   EXPECT_FALSE(can_gate_bf16(64, PackedMatrix(WeightType::kF32, 64, 32)));
 }
