@@ -187,7 +187,7 @@ void attend_bf16(Team& team, const AttentionShape& shape, std::span<const Attent
                  std::optional<Bf16Unit> wanted) {
   PLUMB_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0);
   PLUMB_CHECK(shape.scale > 0);  // the largest score is looked for before it is scaled
-  const Bf16Unit unit = wanted.value_or(bf16_unit(kTileRows));
+  const Bf16Unit unit = wanted.value_or(bf16_unit());
   if (unit == Bf16Unit::kWiden) return attend(team, shape, jobs);
   thread_local std::vector<AttentionJob> others;
   others.clear();

@@ -20,8 +20,8 @@ enum class Bf16Unit : uint8_t {
   kDots,   // AVX512-BF16
   kTiles,  // AMX
 };
-// The one that this machine uses for a product of `n_rows` rows.
-Bf16Unit bf16_unit(size_t n_rows);
+// The one that this machine uses for a product of many rows.
+Bf16Unit bf16_unit();
 
 bool tile_unit_available();  // processor and operating system; asked once. Implies dots
 bool dot_unit_available();

@@ -69,11 +69,9 @@ constexpr size_t rows_per_task(Bf16Unit unit) { return unit == Bf16Unit::kTiles 
 void gate_panels(Bf16Unit unit, MatView<const BF16> x, const PackedMatrix& gate_up,
                  const PanelTask& task, Mat<BF16>& hidden) {
   const bool tiles = unit == Bf16Unit::kTiles;
-  // Few rows are read by as long streams as there are.
-  const bool few = !tiles && task.n_rows < kTileRows;
-  const size_t gates = gate_up.panel_count() / 2, most = few ? task.n_panels : tiles ? 1 : 2;
+  const size_t gates = gate_up.panel_count() / 2, most = tiles ? 1 : 2;
   thread_local Mat<float> sums;
-  sums.resize(few ? task.n_rows : rows_per_task(unit), 2 * most * kPanel);
+  sums.resize(rows_per_task(unit), 2 * most * kPanel);
   PanelProduct product;
   product.x = x.row(task.first_row);
   product.n_rows = task.n_rows;
@@ -84,19 +82,11 @@ void gate_panels(Bf16Unit unit, MatView<const BF16> x, const PackedMatrix& gate_
   const size_t end = task.first_panel + task.n_panels;
   for (size_t panel = task.first_panel, n = 0; panel < end; panel += n) {
     n = std::min(most, end - panel);
+    product.n_panels = 2 * n;
     product.panels = gate_up.bf16_panel(panel);
-    if (few) {
-      product.n_panels = n;
-      product.y = sums.data();
-      multiply(unit, product);
-      product.panels += to_up;
-      product.y += n * kPanel;
-    } else {
-      product.n_panels = 2 * n;
-      product.panel_stride = n == 1 ? to_up : 0;
-      product.pair_stride = n == 2 ? to_up : 0;
-      product.next = panel + n < gates ? gate_up.bf16_panel(panel + n) : nullptr;
-    }
+    product.panel_stride = n == 1 ? to_up : 0;
+    product.pair_stride = n == 2 ? to_up : 0;
+    product.next = panel + n < gates ? gate_up.bf16_panel(panel + n) : nullptr;
     multiply(unit, product);
     for (size_t i = 0; i < n; ++i) {
       const size_t column = (panel + i) * kPanel;
@@ -121,8 +111,8 @@ void gate_panels(Bf16Unit unit, MatView<const BF16> x, const PackedMatrix& gate_
 }  // namespace
 
 bool can_gate_bf16(size_t n_rows, const PackedMatrix& gate_up) {
-  return dot_unit_available() && (n_rows >= kTileRows || bf16_unit(n_rows) == Bf16Unit::kDots) &&
-         gate_up.type() == WeightType::kBF16 && gate_up.n_out() % (2 * kPanel) == 0;
+  return dot_unit_available() && n_rows >= kTileRows && gate_up.type() == WeightType::kBF16 &&
+         gate_up.n_out() % (2 * kPanel) == 0;
 }
 
 void gated_bf16(Team& team, MatView<const float> x, const PackedMatrix& gate_up,
@@ -131,16 +121,12 @@ void gated_bf16(Team& team, MatView<const float> x, const PackedMatrix& gate_up,
   PLUMB_CHECK(x.cols() == gate_up.n_in() && 2 * down.n_in() == gate_up.n_out());
   PLUMB_CHECK(y.cols() == down.n_out() && y.rows() == x.rows());
   thread_local Mat<BF16> rounded, hidden;
-  const Bf16Unit unit = bf16_unit(x.rows());
+  const Bf16Unit unit = bf16_unit();
   round_inputs(team, x, gate_up.padded_in(), unit, rounded);
   hidden.resize(rounded.rows(), down.padded_in());
   const MatView<const BF16> rows = rounded.view();
   Mat<BF16>& middle = hidden;  // the caller's, not that of the thread that runs a task
-  if (x.rows() == 0) return;
-  const size_t gates = gate_up.panel_count() / 2;
-  const PanelTasks tasks = x.rows() < kTileRows
-                               ? plan_panel_tasks(gates, x.rows(), static_cast<size_t>(team.size()))
-                               : PanelTasks{gates, 4, x.rows(), rows_per_task(unit)};
+  const PanelTasks tasks{gate_up.panel_count() / 2, 4, x.rows(), rows_per_task(unit)};
   team.run(tasks.count(),
            [&](size_t task) { gate_panels(unit, rows, gate_up, tasks.at(task), middle); });
   multiply_rounded(team, middle, x.rows(), down, y, mode, unit);

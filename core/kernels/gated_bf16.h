@@ -5,8 +5,8 @@
 
 namespace plumb {
 
-// Whether this machine (by tiles or dots), so many rows (tiles want at least 16) and these widths
-// can: gate and up must begin with a panel of their own.
+// Whether this machine (by tiles or dots) and these widths can: gate and up must begin with a panel
+// of their own.
 bool can_gate_bf16(size_t n_rows, const PackedMatrix& gate_up);
 
 // y = hidden D^T with hidden = silu(x G^T) * (x U^T), where gate_up holds the rows of G, then those

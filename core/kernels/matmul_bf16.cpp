@@ -64,6 +64,11 @@ namespace {
 // Fewer rows than this leave most of a tile empty, and reading the weights is the work anyway.
 constexpr size_t kFewestTileRows = 4;
 
+Bf16Unit choose_unit(size_t n_rows) {
+  if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
+  return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
+}
+
 // Panels that end within y at once; a ragged last one by way of a buffer of its own.
 void multiply_panels(Bf16Unit unit, PanelProduct product, size_t n_columns) {
   const size_t whole = std::min(product.n_panels, n_columns / PackedMatrix::kPanel);
@@ -114,10 +119,7 @@ bool available(Bf16Unit unit) {
                                    : true;
 }
 
-Bf16Unit bf16_unit(size_t n_rows) {
-  if (tile_unit_available() && n_rows >= kFewestTileRows) return Bf16Unit::kTiles;
-  return dot_unit_available() ? Bf16Unit::kDots : Bf16Unit::kWiden;
-}
+Bf16Unit bf16_unit() { return choose_unit(kFewestTileRows); }
 
 void round_row_to_bf16(std::span<const float> source, BF16* target) {
   static_assert(sizeof(BF16) == sizeof(uint16_t));
@@ -129,7 +131,7 @@ void matmul_bf16(Team& team, MatView<const float> x, const PackedMatrix& w, MatV
   PLUMB_CHECK(w.type() == WeightType::kBF16);
   PLUMB_CHECK(x.cols() == w.n_in() && y.cols() == w.n_out() && x.rows() == y.rows());
   if (x.rows() == 0 || w.n_out() == 0) return;
-  const Bf16Unit unit = wanted.value_or(bf16_unit(x.rows()));
+  const Bf16Unit unit = wanted.value_or(choose_unit(x.rows()));
   PLUMB_CHECK(available(unit));
   if (unit == Bf16Unit::kWiden) return matmul_widened(team, x, w, y, mode);
   thread_local Mat<BF16> rounded;

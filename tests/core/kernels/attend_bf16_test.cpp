@@ -101,7 +101,7 @@ TEST(AttendBf16, FewRowsKeepTheBitsOfF32BesideJobsOfMany) {
   attend_bf16(team, shape, jobs);
   EXPECT_TRUE(same_bits(few, attend_with(team, shape, jobs[0], Bf16Unit::kWiden)));
   EXPECT_EQ(same_bits(many, attend_with(team, shape, jobs[1], Bf16Unit::kWiden)),
-            bf16_unit(kTileRows) == Bf16Unit::kWiden);
+            bf16_unit() == Bf16Unit::kWiden);
 }
 
 TEST(AttendBf16, MayWriteOverItsQueries) {

@@ -3,19 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "core/kernels/elementwise.h"
-#include "tests/support/random.h"
+#include "tests/core/kernels/pack_fixture.h"
 
 namespace plumb {
 namespace {
 
+using test::pack;
 using test::random_mat;
 using test::same_bits;
-
-PackedMatrix pack(WeightType type, const Mat<float>& w) {
-  PackedMatrix packed(type, w.rows(), w.cols());
-  for (size_t r = 0; r < w.rows(); ++r) packed.set_row(r, {w.row(r), w.cols()});
-  return packed;
-}
 
 struct Shape {
   size_t rows, n_in, ff_dim, n_out;

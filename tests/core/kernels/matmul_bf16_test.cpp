@@ -5,11 +5,12 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/support/random.h"
+#include "tests/core/kernels/pack_fixture.h"
 
 namespace plumb {
 namespace {
 
+using test::pack;
 using test::random_mat;
 using test::same_bits;
 
@@ -18,12 +19,6 @@ constexpr Bf16Unit kUnits[] = {Bf16Unit::kWiden, Bf16Unit::kDots, Bf16Unit::kTil
 struct Shape {
   size_t rows, n_out, n_in;
 };
-
-PackedMatrix pack(const Mat<float>& w) {
-  PackedMatrix packed(WeightType::kBF16, w.rows(), w.cols());
-  for (size_t r = 0; r < w.rows(); ++r) packed.set_row(r, {w.row(r), w.cols()});
-  return packed;
-}
 
 double rounded(float x) { return f32_from_bf16(bf16_from_f32(x)); }
 
@@ -52,7 +47,7 @@ class Bf16Shapes : public ::testing::TestWithParam<Shape> {};
 TEST_P(Bf16Shapes, EveryUnitOfThisMachineStaysWithinTheRoundingOfItsSums) {
   const Shape& s = GetParam();
   const Mat<float> x = random_mat(s.rows, s.n_in, 11), w = random_mat(s.n_out, s.n_in, 12);
-  const PackedMatrix packed = pack(w);
+  const PackedMatrix packed = pack(WeightType::kBF16, w);
   for (const Bf16Unit unit : kUnits) {
     if (!available(unit)) continue;
     for (const MatmulMode mode : {MatmulMode::kReplace, MatmulMode::kAdd}) {
@@ -75,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Bf16Shapes,
 
 TEST(MatmulBf16, ThreadsChangeNoBit) {
   const Mat<float> x = random_mat(67, 160, 21);
-  const PackedMatrix w = pack(random_mat(300, 160, 22));
+  const PackedMatrix w = pack(WeightType::kBF16, random_mat(300, 160, 22));
   for (const Bf16Unit unit : kUnits) {
     if (!available(unit)) continue;
     Mat<float> one(67, 300), three(67, 300);
@@ -88,7 +83,7 @@ TEST(MatmulBf16, ThreadsChangeNoBit) {
 
 TEST(MatmulBf16, WritesNothingBesideAViewOfItsOutput) {
   const Mat<float> x = random_mat(40, 64, 31);
-  const PackedMatrix w = pack(random_mat(37, 64, 32));
+  const PackedMatrix w = pack(WeightType::kBF16, random_mat(37, 64, 32));
   for (const Bf16Unit unit : kUnits) {
     if (!available(unit)) continue;
     Mat<float> wide(40, 64);

@@ -4,19 +4,14 @@
 
 #include <cmath>
 
-#include "tests/support/random.h"
+#include "tests/core/kernels/pack_fixture.h"
 
 namespace plumb {
 namespace {
 
+using test::pack;
 using test::random_mat;
 using test::same_bits;
-
-PackedMatrix pack(WeightType type, const Mat<float>& w) {
-  PackedMatrix packed(type, w.rows(), w.cols());
-  for (size_t r = 0; r < w.rows(); ++r) packed.set_row(r, {w.row(r), w.cols()});
-  return packed;
-}
 
 struct Case {
   WeightType type;
