@@ -211,7 +211,7 @@ TEST_F(Chat, KeepingTheCacheChangesNoWord) {
                                  "%}{% if add_generation_prompt %}assistant:{% endif %}");
   const std::string input =
       "Call me Ishmael.\nWhat is a whale?\n/depth\nGo on.\n/steps 3\nAnd then?\n/depth\n";
-  for (const std::string& flags :
+  for (const std::string flags :
        {"--num-steps 4", "--temperature 1 --seed 3", "--cache compress-s2"}) {
     const std::string arguments =
         "chat " + kPocketModel + " --template " + tmpl + " --max-new-tokens 12 " + flags;

@@ -208,8 +208,9 @@ TEST_F(Cli, BenchPrintsFiguresBesideCeilings) {
     ASSERT_NE(row, json["rows"].end()) << name;
     EXPECT_GT((*row)["value"].get<double>(), 0) << name;
     EXPECT_GE((*row)["runs"].get<int>(), 1) << name;
-    if (!(*row)["ceiling"].is_null())
+    if (!(*row)["ceiling"].is_null()) {
       EXPECT_NEAR((*row)["ratio"].get<double>(), (*row)["value"].get<double>() / (*row)["ceiling"].get<double>(), 1e-9) << name;
+    }
   }
 }
 
