@@ -12,6 +12,8 @@
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
 
+#include "core/kernels/vector_rows-inl.h"
+
 // This file is read once for every instruction set; what they share is declared the first time.
 #ifndef PLUMB_ATTEND_SHARED
 #define PLUMB_ATTEND_SHARED
@@ -29,7 +31,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
-constexpr size_t kLanes = HWY_MAX_BYTES / 4 < 16 ? HWY_MAX_BYTES / 4 : 16;
+constexpr size_t kLanes = hn::MaxLanes(D());
 constexpr size_t kVectors = 16 / kLanes;
 
 HWY_INLINE V load(const float* at) { return hn::LoadU(D(), at); }
@@ -72,7 +74,7 @@ HWY_INLINE void score_tile(const float* const* queries, const T* keys, size_t pa
       for (size_t r = 0; r < MR; ++r) {
         const V q = hn::Set(d, queries[r][c]);
         PLUMB_UNROLL
-        for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(q, k[v], sum[r][p][v]);
+        for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = fused_multiply_add(d, q, k[v], sum[r][p][v]);
       }
     }
   }
@@ -144,7 +146,7 @@ HWY_INLINE void value_tile(float* const* weights, const T* values, size_t stride
     for (size_t r = 0; r < MR; ++r) {
       const V w = hn::Set(d, weights[r][j]);
       PLUMB_UNROLL
-      for (size_t v = 0; v < NV; ++v) sum[r][v] = hn::MulAdd(w, value[v], sum[r][v]);
+      for (size_t v = 0; v < NV; ++v) sum[r][v] = fused_multiply_add(d, w, value[v], sum[r][v]);
     }
   }
   if (own.values != nullptr) {
@@ -152,7 +154,7 @@ HWY_INLINE void value_tile(float* const* weights, const T* values, size_t stride
     for (size_t r = 0; r < MR; ++r)
       PLUMB_UNROLL
       for (size_t v = 0; v < NV; ++v)
-        sum[r][v] = hn::MulAdd(hn::Set(d, weights[r][end]),
+        sum[r][v] = fused_multiply_add(d, hn::Set(d, weights[r][end]),
                                hn::LoadU(d, own.values[r] + column + v * kLanes), sum[r][v]);
   }
   PLUMB_UNROLL

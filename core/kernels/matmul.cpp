@@ -14,6 +14,8 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "core/kernels/vector_rows-inl.h"
+
 // A tile is MR rows by NP panels of 16 outputs, all its sums in registers. Where many rows pass by,
 // inputs are walked in blocks so that the panels of one block stay close (L1 or L2) while all rows
 // pass by; sums are parked in y between blocks, which leaves each chain as it was. Rounded weights
@@ -29,11 +31,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
-constexpr size_t kLanes = HWY_MAX_BYTES / 4 < 16 ? HWY_MAX_BYTES / 4 : 16;  // floats a vector
+constexpr size_t kLanes = hn::MaxLanes(D());  // floats a vector
 constexpr size_t kVectors = 16 / kLanes;                                    // vectors a panel
 // Vectors of sums that fit the registers beside weights and an input: of 32 with AVX-512, of 16
-// below it. As tall as wide loads least: 6 rows by 4 panels take 10 loads for 24 multiply-adds.
-constexpr size_t kSums = kVectors == 1 ? 24 : 12;
+// below it; one panel's, where a vector is one number. As tall as wide loads least: 6 rows by 4
+// panels take 10 loads for 24 multiply-adds.
+constexpr size_t kSums = kVectors == 1 ? 24 : std::max<size_t>(12, kVectors);
 constexpr size_t kMaxRows = kVectors == 1 ? 6 : kSums / kVectors;
 
 // Panels that `n_rows` rows take at once: a sum's next link waits for its last, so few rows need
@@ -149,7 +152,7 @@ HWY_INLINE void add_products(const Weight<kType>* const (&panels)[NP], const Row
     PLUMB_UNROLL
     for (size_t p = 0; p < NP; ++p)
       PLUMB_UNROLL
-      for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(input, weights[p][v], sum[r][p][v]);
+      for (size_t v = 0; v < kVectors; ++v) sum[r][p][v] = fused_multiply_add(d, input, weights[p][v], sum[r][p][v]);
   }
 }
 

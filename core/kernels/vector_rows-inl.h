@@ -6,12 +6,25 @@
 #define PLUMB_VECTOR_ROWS_INL_H_
 #endif
 
+#include <cmath>
+
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace plumb {
 namespace HWY_NAMESPACE {
+
+// a * b + c, rounded once on every processor.
+template <class D, class V>
+HWY_INLINE V fused_multiply_add([[maybe_unused]] D d, V a, V b, V c) {
+  namespace hn = hwy::HWY_NAMESPACE;
+#if HWY_TARGET == HWY_SCALAR
+  return hn::Set(d, std::fma(hn::GetLane(a), hn::GetLane(b), hn::GetLane(c)));
+#else
+  return hn::MulAdd(a, b, c);
+#endif
+}
 
 // x / (1 + e^-x). e^-x overflows to +inf for very negative x, and x / inf = -0: the right limit.
 template <class D, class V>
