@@ -117,8 +117,8 @@ KvView KvRows::view() const {
   return view;
 }
 
-void KvSlot::reserve(int end, int expected) {
-  rows_.reserve(static_cast<size_t>(end), format_, static_cast<size_t>(expected));
+void KvSlot::reserve(int end, size_t expected) {
+  rows_.reserve(static_cast<size_t>(end), format_, expected);
 }
 
 void KvSlot::write(int pos, std::span<const float> key, std::span<const float> value) {

@@ -71,7 +71,7 @@ class KvSlot {
   explicit KvSlot(const KvFormat& format) : format_(format) {}
 
   // Room for positions below `end`, of `expected` in all: see KvRows.
-  void reserve(int end, int expected);
+  void reserve(int end, size_t expected);
   void write(int pos, std::span<const float> key, std::span<const float> value);
   // The entry becomes the mean over `count` values, this one the last. REQUIRES has(pos) unless
   // count is 1.

@@ -49,7 +49,7 @@ class KvCache : public SequenceCache, private KvPresence {
   void begin_run_ahead() override;
   void take_back_steps(int depth) override;
   void extend(std::span<const int32_t> ids) override;
-  void expect(int length) override { expected_ = length; }
+  void expect(size_t length) override { expected_ = length; }
 
   Status truncate(int length) override;
   // KvFormat::bytes() for every (slot, position) present.
@@ -96,7 +96,7 @@ class KvCache : public SequenceCache, private KvPresence {
   KvFormat format_;
   std::shared_ptr<const KvPolicy> policy_;
   GatherMode mode_;
-  int expected_ = 0;                // tokens in all; 0: nobody said
+  size_t expected_ = 0;             // tokens in all; 0: nobody said
   std::vector<KvSlot> slots_;       // slot s at index s + n_coda
   std::vector<Gathered> gathered_;  // buffer b at index b + n_coda; of a slot filled in place only
                                     // valid_end and synced are used

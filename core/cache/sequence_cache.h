@@ -24,7 +24,7 @@ class SequenceCache {
     ids_.insert(ids_.end(), ids.begin(), ids.end());
   }
   // The sequence will probably grow to `length` tokens. A hint: room for them may be made at once.
-  virtual void expect(int /*length*/) {}
+  virtual void expect(size_t /*length*/) {}
   // Forgets every token at position >= length. An error where the family cannot go back.
   virtual Status truncate(int length) = 0;
   // Steps of the last token may be taken back: see core/decode/run_ahead.h. False where the family

@@ -1,7 +1,6 @@
 #include "core/decode/generate_drivers.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "core/kernels/distribution.h"
 
@@ -110,8 +109,7 @@ Result<std::optional<TokenCall>> GeneratingSequence::next(TokenAnswer* answer) {
     if (request().max_new_tokens == 0) return std::optional<TokenCall>();
     PLUMB_RETURN_IF_ERROR(new_cache());
     PLUMB_ASSIGN(TokenCall first, first_call());
-    constexpr int64_t kMost = std::numeric_limits<int>::max();
-    cache_->expect(static_cast<int>(std::min(kMost, static_cast<int64_t>(out_.n_prompt) + request().max_new_tokens)));
+    cache_->expect(out_.n_prompt + static_cast<size_t>(request().max_new_tokens));
     return std::optional(std::move(first));
   }
   PLUMB_CHECK(answer != nullptr);

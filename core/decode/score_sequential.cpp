@@ -26,7 +26,7 @@ class WindowDriver final : public SequenceDriver {
   Result<std::optional<TokenCall>> next(TokenAnswer* answer) override {
     if (answer == nullptr) {
       PLUMB_ASSIGN(cache_, model_->make_cache(policy_));
-      cache_->expect(static_cast<int>(window_->window.n_inputs));
+      cache_->expect(window_->window.n_inputs);
     } else {
       take(*answer);
       ++input_;

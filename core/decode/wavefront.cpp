@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "core/decode/wave_rows.h"
 
@@ -35,8 +34,7 @@ class Wave {
                  make_kv_policy(request_->cache, request_->cache_index, info().layers,
                                 request_->state.seed, std::max(num_steps_, request_->inner_steps)));
     PLUMB_ASSIGN(cache_, model_->make_cache(policy));
-    constexpr size_t kMost = std::numeric_limits<int>::max();
-    cache_->expect(static_cast<int>(std::min(kMost, request_->prompt.size() + static_cast<size_t>(request_->max_new_tokens))));
+    cache_->expect(request_->prompt.size() + static_cast<size_t>(request_->max_new_tokens));
     PLUMB_ASSIGN(source_,
                  StateSource::make(request_->state, info(), StateSource::FileRows::kPositions));
     PLUMB_RETURN_IF_ERROR(start());

@@ -15,17 +15,6 @@ void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> we
   });
 }
 
-void rms_norm_rows_twice(Team& team, MatView<float> x, std::span<const float> first,
-                         std::span<const float> second, float eps, MatView<float> y) {
-  for_row_chunks(team, x.rows(), [&](size_t from, size_t count) {
-    for (size_t r = from; r < from + count; ++r) {
-      const MatView<float> row = x.rows_from(r, 1);
-      rms_norm(row, first, eps, row);
-      rms_norm(row, second, eps, y.rows_from(r, 1));
-    }
-  });
-}
-
 void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> logits) {
   if (bus == nullptr || !bus->wants(Tap::kEntropy, place)) return;
   Mat<float> entropy(logits.rows(), 1);

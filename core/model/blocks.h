@@ -32,10 +32,6 @@ void for_row_chunks(Team& team, size_t n_rows, Fn&& fn, size_t chunk = 16) {
 void rms_norm_rows(Team& team, MatView<const float> x, std::span<const float> weight, float eps,
                    MatView<float> y);
 
-// x = norm(x, first), y = norm(x, second): while a row is near.
-void rms_norm_rows_twice(Team& team, MatView<float> x, std::span<const float> first,
-                         std::span<const float> second, float eps, MatView<float> y);
-
 // Fires the entropy tap, computing it only when somebody looks.
 void fire_entropy(const TapBus* bus, const Place& place, MatView<const float> logits);
 

@@ -42,7 +42,8 @@ class Raven final : public LoopedTransformer {
     ws.normed.resize(x.rows(), x.cols());
     rms_norm_rows(team, x, b.norm_1, eps, ws.normed);
     PLUMB_RETURN_IF_ERROR(attention_branch(batch, ws, ws.attention, attention_spec_, b.attention, place, ws.normed, x));
-    rms_norm_rows_twice(team, x, b.norm_2, b.norm_3, eps, ws.normed);
+    rms_norm_rows(team, x, b.norm_2, eps, x);
+    rms_norm_rows(team, x, b.norm_3, eps, ws.normed);
     feed_forward_branch(ws, ws.feed_forward, b.feed_forward, place, ws.normed, x);
     rms_norm_rows(team, x, b.norm_4, eps, x);
     fire(ws.taps, Tap::kBlockOut, place, x);
